@@ -1,0 +1,206 @@
+# Tessera: every command. `make help` lists them.
+#
+# All products go to build/. Two kernels are made from the same sources: tessera.elf, and
+# tessera-check.elf, which checks itself at every step (CHECKING). mm/ also becomes an ordinary
+# program, build/host-tests. Nothing is looked up while this file is read, so that it can be read on
+# a machine where nothing is installed yet: tools/deps changes that before anything is built.
+
+APPEND ?= tour
+export APPEND
+# The rest of the variables is tools/run's affair; make passes on what stands on its command line.
+
+CHECK ?= 0
+V ?= 0
+WERROR ?= 0
+on = $(filter-out 0,$(1))
+
+KERNEL ?= build/tessera$(if $(call on,$(CHECK)),-check).elf
+ISO ?= $(KERNEL:.elf=.iso)
+export KERNEL ISO
+
+Q := $(if $(call on,$(V)),,@)
+say = $(if $(Q),@printf '  %-8s %s\n' $(1) $@)
+remake = $(Q)$(MAKE) --no-print-directory $(if $(Q),-s)
+
+# A cross prefix is looked for only where plain gcc and ld make no ELF files for x86_64.
+ifneq ($(shell uname -sm),Linux x86_64)
+CROSS_COMPILE ?= $(firstword $(foreach prefix,x86_64-linux-gnu- x86_64-elf-,\
+	$(if $(shell command -v $(prefix)ld),$(prefix))) x86_64-linux-gnu-)
+endif
+ifeq ($(origin CC),default)
+CC := $(CROSS_COMPILE)gcc
+HOSTCC ?= gcc
+endif
+HOSTCC ?= $(CC)
+ifeq ($(origin LD),default)
+LD := $(CROSS_COMPILE)ld
+endif
+NM ?= $(CROSS_COMPILE)nm
+OBJCOPY ?= $(CROSS_COMPILE)objcopy
+export CC
+
+COMMON_CFLAGS := -std=gnu11 -g -fno-omit-frame-pointer -fno-strict-aliasing \
+	-ffile-prefix-map=$(CURDIR)=. -Wall -Wextra -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wvla -Wundef -Wimplicit-fallthrough -Wwrite-strings -Wformat=2 \
+	$(if $(call on,$(WERROR)),-Werror)
+KERNEL_CFLAGS := $(if $(findstring clang,$(CC)),--target=x86_64-linux-gnu) $(COMMON_CFLAGS) -O2 \
+	-ffreestanding -fno-stack-protector -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
+	-mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
+	-Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
+KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
+	--fatal-warnings -T linker.ld
+HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
+
+KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c tests/mm/*.c))
+# On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
+HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/mm/*.c tests/host/*.c) \
+	boot/bootinfo.c \
+	$(addprefix kernel/,panic.c printk.c record.c test.c words.c))
+OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
+	kernel include/arch include/kernel include/mm tests/mm tests/host,$(dir)/*.[ch])))
+OUR_SHELL := tools/deps .ci/run
+
+.PHONY: all
+all: ## build both kernels, and compile_commands.json for editors
+	$(Q)tools/deps build
+	$(remake) build/tessera.elf build/tessera-check.elf compile_commands.json
+
+.PHONY: run
+run: ## boot in QEMU: the tour, then the monitor; APPEND="words" BOOT=iso|direct|uefi MEM=256M CPUS=1 CHECK=1 ...
+	$(Q)tools/deps run
+	$(remake) all $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
+	$(Q)tools/run
+
+.PHONY: test
+test: ## everything a change must pass; the last line counts
+	$(Q)tools/deps test
+	$(remake) all iso build/host-tests
+	$(Q)tools/test
+
+.PHONY: host-test
+host-test: ## only the tests of mm/ as an ordinary program, under ASan and UBSan
+	$(Q)tools/deps test
+	$(remake) build/host-tests
+	$(Q)tools/test host
+
+.PHONY: kernel-test
+kernel-test: ## only the tests inside the kernel, in QEMU; TEST=pattern
+	$(Q)tools/deps run
+	$(remake) build/tessera-check.elf
+	$(Q)BOOT=direct KERNEL=build/tessera-check.elf APPEND="test=$(TEST) exit" tools/run
+
+.PHONY: gdb
+gdb: ## QEMU stopped at the first instruction, gdb attached; the console is build/run/console.txt
+	$(Q)tools/deps gdb
+	$(remake) all $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
+	$(Q)gdb -q $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
+
+.PHONY: iso
+iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
+
+.PHONY: deps
+deps: ## install what is missing; NO_INSTALL=1 only names it
+	$(Q)tools/deps all
+
+.PHONY: doctor
+doctor: ## say what is here, what is missing, and what needs it
+	$(Q)tools/deps doctor
+
+.PHONY: format
+format: ## lay out all C files as .clang-format says
+	$(Q)clang-format -i $(OUR_C)
+
+.PHONY: lint
+lint: ## check the layout of C files; look for mistakes in C files and shell scripts
+	$(Q)tools/deps lint
+	$(remake) compile_commands.json
+	$(Q)clang-format --dry-run -Werror $(OUR_C)
+	$(Q)shellcheck $(OUR_SHELL)
+	$(Q)printf '%s\n' $(filter %.c,$(KERNEL_SOURCES)) | \
+		xargs -P 8 -n 4 clang-tidy --quiet -p . 2>/dev/null
+
+.PHONY: clean
+clean: ## remove all that was built
+	$(Q)rm -rf build compile_commands.json
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# Two files that change when a compiler or its flags do, and when files come or go: what was made
+# with the old ones is then old.
+define FLAGS
+$(CC) $(KERNEL_CFLAGS)
+$(LD) $(KERNEL_LDFLAGS)
+$(HOSTCC) $(HOST_CFLAGS)
+endef
+SOURCES := $(KERNEL_SOURCES) $(HOST_SOURCES)
+export FLAGS SOURCES
+build/FLAGS build/SOURCES: FORCE
+	@mkdir -p $(@D)
+	@echo "$$$(@F)" | cmp -s - $@ || echo "$$$(@F)" >$@
+.PHONY: FORCE
+FORCE:
+
+# $(call kernel,NAME,CHECKING). Two links: the first has an empty table of function names, the
+# second the names and addresses that nm finds in the first. Equal lists after both prove that no
+# function moved.
+define kernel
+$(1)_objects := $$(KERNEL_SOURCES:%=build/obj/$(1)/%.o)
+build/obj/$(1)/%.o: % build/FLAGS
+	$$(call say,CC)
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(KERNEL_CFLAGS) -DCHECKING=$(2) -MMD -MP -c $$< -o $$@
+build/obj/$(1)/symbols.0.S: tools/symbols build/FLAGS
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)tools/symbols </dev/null >$$@
+build/obj/$(1)/symbols.1.S: build/obj/$(1)/first.elf tools/symbols
+	$$(Q)$$(NM) -n $$< | tools/symbols >$$@
+build/obj/$(1)/symbols.%.o: build/obj/$(1)/symbols.%.S
+	$$(Q)$$(CC) $$(KERNEL_CFLAGS) -c $$< -o $$@
+build/obj/$(1)/first.elf: $$($(1)_objects) build/obj/$(1)/symbols.0.o linker.ld build/SOURCES
+	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$(filter %.o,$$^) -o $$@
+build/$(1).elf: $$($(1)_objects) build/obj/$(1)/symbols.1.o linker.ld build/SOURCES
+	$$(call say,LD)
+	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$(filter %.o,$$^) -o $$@.new
+	$$(Q)$$(NM) -n $$@.new | tools/symbols | cmp - build/obj/$(1)/symbols.1.S || \
+		{ echo '$$@: functions moved between its two links, so their names would be wrong'; exit 1; }
+	$$(Q)mv $$@.new $$@
+endef
+$(eval $(call kernel,tessera,0))
+$(eval $(call kernel,tessera-check,1))
+
+# The same input gives the same bytes: all dates are 1980-01-01, and so is the FAT volume's number.
+build/%.iso: build/%.elf boot/grub.cfg
+	$(call say,ISO)
+	$(Q)rm -rf build/obj/$*/iso && mkdir -p build/obj/$*/iso/boot/grub
+	$(Q)cp boot/grub.cfg build/obj/$*/iso/boot/grub/
+	$(Q)$(OBJCOPY) --strip-all $< build/obj/$*/iso/boot/tessera.elf
+	$(Q)SOURCE_DATE_EPOCH=315532800 grub-mkrescue -o $@.new build/obj/$*/iso \
+		--fonts= --themes= --locales= -- -volume_date all_file_dates =315532800 \
+		-volume_date uuid 1980010100000000 >build/obj/$*/iso.log 2>&1 || \
+		{ cat build/obj/$*/iso.log; exit 1; }
+	$(Q)lba=$$(xorriso -indev $@.new -report_el_torito plain 2>/dev/null | \
+		awk '/ UEFI / { print $$NF }') && mlabel -i $@.new@@$$((lba * 2048)) -N 19800101 ::
+	$(Q)mv $@.new $@
+
+build/obj/host/%.o: % build/FLAGS
+	$(call say,HOSTCC)
+	$(Q)mkdir -p $(@D)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
+build/host-tests: $(HOST_SOURCES:%=build/obj/host/%.o) build/SOURCES
+	$(call say,HOSTLD)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(filter %.o,$^) -o $@
+
+# One entry a source, as https://clang.llvm.org/docs/JSONCompilationDatabase.html has it.
+entry = {"directory":"$(CURDIR)","file":"$(1)","command":"$(2) -c $(1)"}
+compile_commands.json: build/FLAGS build/SOURCES
+	$(Q){ echo '['; printf ',%s\n' \
+		$(foreach c,$(KERNEL_SOURCES),'$(call entry,$(c),$(CC) $(KERNEL_CFLAGS) -DCHECKING=0)') \
+		$(foreach c,$(filter arch/sim/% tests/host/%,$(HOST_SOURCES)),\
+		'$(call entry,$(c),$(HOSTCC) $(HOST_CFLAGS))') | sed '1s/^,//'; echo ']'; } >$@
+
+-include $(patsubst %,build/obj/tessera/%.d,$(KERNEL_SOURCES)) \
+	$(patsubst %,build/obj/tessera-check/%.d,$(KERNEL_SOURCES)) \
+	$(patsubst %,build/obj/host/%.d,$(HOST_SOURCES))

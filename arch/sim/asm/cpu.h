@@ -1,0 +1,36 @@
+/*
+ * cpu.h - the simulated CPU: one, whose interrupts never come. See arch/cpu.h.
+ */
+#pragma once
+
+#include <kernel/types.h>
+
+extern bool sim_irqs_off; /* what irq_save has set and irq_restore must bring back */
+
+static inline irqflags_t irq_save(void)
+{
+	irqflags_t flags = sim_irqs_off;
+
+	sim_irqs_off = true;
+	return flags;
+}
+
+static inline void irq_restore(irqflags_t flags)
+{
+	sim_irqs_off = flags;
+}
+
+static inline u32 cpu_id(void)
+{
+	return 0;
+}
+
+static inline void cpu_relax(void)
+{
+	__builtin_ia32_pause();
+}
+
+static inline u64 cycles(void)
+{
+	return __builtin_ia32_rdtsc();
+}

@@ -1,0 +1,118 @@
+/*
+ * machine.c - the rest of the simulated machine: serial ports that are files, and an end.
+ *
+ * COM1 is standard output; COM2 a file, if the test runner was given one. What a person would read on a
+ * real machine's console is therefore what the program prints. Fault reports have names only when
+ * the machine is dying: the sanitizer's symbolizer is slow, and a test that expects a panic need not wait.
+ */
+#include <sanitizer/common_interface_defs.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <arch/machine.h>
+#include <kernel/panic.h>
+#include <kernel/printk.h>
+#include <kernel/string.h>
+#include <kernel/symbols.h>
+
+#include "sim.h"
+
+static FILE *com2;
+
+bool sim_records_to(const char *path)
+{
+	com2 = fopen(path, "w");
+	return com2;
+}
+
+static FILE *port_file(enum serial_port port)
+{
+	return port == COM1 ? stdout : com2;
+}
+
+bool serial_present(enum serial_port port)
+{
+	return port_file(port);
+}
+
+/* The console sends CR LF, as terminals want it; a file wants LF. */
+void serial_write(enum serial_port port, const char *text, size_t bytes)
+{
+	for (; bytes && port_file(port); text++, bytes--)
+		if (*text != '\r')
+			fputc(*text, port_file(port));
+}
+
+int serial_read(enum serial_port port)
+{
+	(void)port;
+	return -1;
+}
+
+void serial_wait(void)
+{
+}
+
+void serial_drain(void)
+{
+	fflush(NULL);
+}
+
+void machine_exit(int status)
+{
+	serial_drain();
+	exit(status);
+}
+
+void machine_halt(void)
+{
+	machine_exit(1);
+}
+
+void machine_reboot(void)
+{
+	machine_exit(1);
+}
+
+const char *cpu_features_text(void)
+{
+	return "simulated";
+}
+
+/* Up the chain of frame pointers, as long as it rises within reach of a stack. */
+unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp)
+{
+	const vaddr_t *frame = fp ? (const vaddr_t *)fp : __builtin_frame_address(0);
+	unsigned nr = 0;
+
+	while (nr < max && frame[1]) {
+		const vaddr_t *outer = (const vaddr_t *)frame[0];
+
+		pcs[nr++] = frame[1];
+		if (outer <= frame || outer - frame > 65536)
+			break;
+		frame = outer;
+	}
+	return nr;
+}
+
+/* Code addresses as offsets, for addr2line; a dying machine takes the time to name them. */
+const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
+{
+	if (panicking())
+		__sanitizer_symbolize_pc((void *)code, "%f", out, SYMBOL_TEXT);
+	else
+		snprintf(out, SYMBOL_TEXT, "image+0x%lx", code - address_map.image);
+	return out;
+}
+
+const char *symbol_call_text(char out[SYMBOL_TEXT], vaddr_t code)
+{
+	return symbol_text(out, code - 1);
+}
+
+/* The only one of kernel/string.h that a C library need not have. */
+size_t strlcpy(char *dst, const char *src, size_t bytes)
+{
+	return snprintf(dst, bytes, "%s", src);
+}

@@ -1,0 +1,96 @@
+/*
+ * pte.h - what the bits of an entry mean to an x86_64 CPU. Intel SDM Vol. 3A, 4.5, tables 4-14 to
+ * 4-20. Also used by arch/sim: the simulated MMU reads the real entries.
+ */
+#pragma once
+
+#include <kernel/types.h>
+
+#define PTE_P (1ul << 0)   /* present */
+#define PTE_W (1ul << 1)   /* writable */
+#define PTE_U (1ul << 2)   /* user: we never set it */
+#define PTE_PWT (1ul << 3) /* these two and PAT choose the memory type */
+#define PTE_PCD (1ul << 4)
+#define PTE_A (1ul << 5)  /* accessed: set by the CPU */
+#define PTE_D (1ul << 6)  /* dirty: set by the CPU */
+#define PTE_PS (1ul << 7) /* a leaf, at levels 2 and 3 */
+#define PTE_G (1ul << 8)  /* global: outlives a load of CR3 */
+#define PTE_NX (1ul << 63)
+#define PTE_ADDRESS 0x000ffffffffff000ul /* bits 51..12 */
+
+/* Every leaf of ours is marked used and written from the start: the CPU need never write it back. */
+#define PTE_LEAF (PTE_P | PTE_A | PTE_D | PTE_G)
+
+static inline pte_t pte_make_table(paddr_t table)
+{
+	return (pte_t){ table.v | PTE_P | PTE_W | PTE_A };
+}
+
+static inline pte_t pte_make_leaf(paddr_t pa, int level, pgprot_t prot)
+{
+	static const u64 bits[] = {
+		[PAGE_KERNEL_RO] = PTE_LEAF | PTE_NX,
+		[PAGE_KERNEL] = PTE_LEAF | PTE_NX | PTE_W,
+		[PAGE_KERNEL_ROX] = PTE_LEAF,
+	};
+
+	return (pte_t){ pa.v | bits[prot] | (level > 1 ? PTE_PS : 0) };
+}
+
+static inline pte_t pte_make_note(u64 note)
+{
+	return (pte_t){ note & ~PTE_P };
+}
+
+static inline bool pte_none(pte_t pte)
+{
+	return pte.v == 0;
+}
+
+static inline bool pte_present(pte_t pte)
+{
+	return pte.v & PTE_P;
+}
+
+static inline bool pte_is_leaf(pte_t pte, int level)
+{
+	return level == 1 || (pte.v & PTE_PS);
+}
+
+/* In a large leaf, bit 12 is PAT and the bits up to the page's size are reserved. */
+static inline paddr_t pte_paddr(pte_t pte, int level)
+{
+	u64 address = pte.v & PTE_ADDRESS;
+
+	if (level > 1 && (pte.v & PTE_PS))
+		address &= ~((1ul << (PAGE_SHIFT + 9 * (level - 1))) - 1);
+	return (paddr_t){ address };
+}
+
+static inline pgprot_t pte_pgprot(pte_t pte)
+{
+	if (pte.v & PTE_W)
+		return PAGE_KERNEL;
+	return pte.v & PTE_NX ? PAGE_KERNEL_RO : PAGE_KERNEL_ROX;
+}
+
+/* What must never be: writable and executable, or open to user mode. Of a present leaf. */
+static inline bool pte_forbidden(pte_t pte)
+{
+	return ((pte.v & PTE_W) && !(pte.v & PTE_NX)) || (pte.v & PTE_U);
+}
+
+static inline pte_t pte_get(const pte_t *slot)
+{
+	return (pte_t){ __atomic_load_n(&slot->v, __ATOMIC_RELAXED) };
+}
+
+static inline void pte_set(pte_t *slot, pte_t pte)
+{
+	__atomic_store_n(&slot->v, pte.v, __ATOMIC_RELEASE);
+}
+
+static inline pte_t pte_exchange(pte_t *slot, pte_t pte)
+{
+	return (pte_t){ __atomic_exchange_n(&slot->v, pte.v, __ATOMIC_ACQ_REL) };
+}

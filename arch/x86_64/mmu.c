@@ -1,0 +1,122 @@
+/*
+ * mmu.c - the MMU's registers, and where everything lies.
+ *
+ * The address map is Linux's (Documentation/x86/x86_64/mm.rst), once for 4 and once for 5 levels. The
+ * image's sections come from linker.ld; each stack in it has a page below that is never mapped,
+ * so that an overflow faults instead of overwriting what lies there.
+ *
+ * A translation marked global survives a load of CR3. So to forget everything CR4.PGE is switched off
+ * and on, which drops all there is, of every kind (Intel SDM Vol. 3A, 4.10.4.1).
+ */
+#include <arch/cpu.h>
+#include <arch/mmu.h>
+#include <asm/x86.h>
+#include <kernel/panic.h>
+#include <mm/memmap.h>
+
+#define FLUSH_ALL_PAGES 64 /* from so many pages on, forgetting everything costs less than INVLPGs */
+#define STACK_BYTES (16 * KiB) /* as in boot/entry.S */
+
+extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[], __data_start[], __data_end[];
+extern char __stacks_start[], __stacks_end[], boot_stack_top[], double_fault_stack_top[];
+extern char nmi_stack_top[], machine_check_stack_top[];
+
+#define SECTION(name, start, end, prot) { name, (vaddr_t)(start), (vaddr_t)(end), prot }
+#define STACK(name, top)                                                                       \
+	SECTION("guard", (top) - STACK_BYTES - PAGE_SIZE, (top) - STACK_BYTES, PAGE_NONE), \
+	SECTION(name, (top) - STACK_BYTES, top, PAGE_KERNEL)
+
+static const struct image_section sections[] = {
+	SECTION("text", __text_start, __text_end, PAGE_KERNEL_ROX),
+	SECTION("rodata", __rodata_start, __rodata_end, PAGE_KERNEL_RO),
+	SECTION("data", __data_start, __stacks_start, PAGE_KERNEL),
+	STACK("boot stack", boot_stack_top),
+	STACK("double fault stack", double_fault_stack_top),
+	STACK("NMI stack", nmi_stack_top),
+	STACK("machine check stack", machine_check_stack_top),
+	SECTION("guard", machine_check_stack_top, __stacks_end, PAGE_NONE),
+	SECTION("bss", __stacks_end, __data_end, PAGE_KERNEL),
+};
+
+struct address_map address_map = {
+	.levels = 4,
+	.leaf_levels = 2,
+	.direct = 0xffff888000000000,
+	.vmemmap = 0xffffea0000000000,
+	.vmalloc_start = 0xffffc90000000000,
+	.vmalloc_end = 0xffffe8ffffffffff,
+	.image = IMAGE_BASE,
+	.sections = sections,
+	.nr_sections = ARRAY_SIZE(sections),
+};
+
+void address_map_init(int levels)
+{
+	pte_t *root;
+
+	if (levels == 5) {
+		address_map.levels = 5;
+		address_map.direct = 0xff11000000000000;
+		address_map.vmemmap = 0xffd4000000000000;
+		address_map.vmalloc_start = 0xffa0000000000000;
+		address_map.vmalloc_end = 0xffd1ffffffffffff;
+	}
+	if (cpu_has("pdpe1gb"))
+		address_map.leaf_levels = 3;
+	root = phys_to_virt(mmu_root());
+	pte_set(&root[0], pte_make_note(0)); /* the identity map */
+	mmu_flush_all();
+}
+
+void *phys_to_virt(paddr_t pa)
+{
+	return (void *)(address_map.direct + pa.v);
+}
+
+paddr_t virt_to_phys(const void *p)
+{
+	vaddr_t va = (vaddr_t)p;
+
+	if (va >= (vaddr_t)__text_start && va < (vaddr_t)__data_end)
+		return paddr(va - IMAGE_BASE);
+	if (CHECKING && va - address_map.direct >= MEMMAP_LIMIT)
+		panic("virt_to_phys: 0x%lx lies neither in the direct map nor in the image\n"
+		      "  its frames may lie anywhere: ask vmalloc_to_page() for each page",
+		      va);
+	return paddr(va - address_map.direct);
+}
+
+paddr_t mmu_root(void)
+{
+	return paddr(READ_CR(3) & PTE_ADDRESS);
+}
+
+void mmu_set_root(paddr_t root)
+{
+	WRITE_CR(3, root.v);
+	mmu_flush_all();
+}
+
+void mmu_flush_page(vaddr_t va)
+{
+	asm volatile("invlpg (%0)" ::"r"(va) : "memory");
+}
+
+void mmu_flush_range(vaddr_t va, u64 nr_pages)
+{
+	if (nr_pages >= FLUSH_ALL_PAGES)
+		mmu_flush_all();
+	else
+		while (nr_pages-- > 0)
+			mmu_flush_page(va + (nr_pages << PAGE_SHIFT));
+}
+
+void mmu_flush_all(void)
+{
+	irqflags_t flags = irq_save();
+	u64 cr4 = READ_CR(4);
+
+	WRITE_CR(4, cr4 & ~CR4_PGE);
+	WRITE_CR(4, cr4);
+	irq_restore(flags);
+}

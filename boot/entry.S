@@ -1,0 +1,221 @@
+/*
+ * entry.S - from the loader's 32-bit world to C in 64 bits.
+ *
+ * GRUB (Multiboot2) and qemu -kernel (PVH) both leave the CPU in 32-bit protected mode, paging off,
+ * segments flat. Code runs where it was loaded, IMAGE_BASE below the addresses it was linked for,
+ * hence PHYS(). First CPUID is asked for all that we need, and what is missing is said on COM1.
+ * Then paging comes on, and with it long mode, with tables that map the first 4 GiB three times: at
+ * 0, since the next instruction is fetched from there; at the direct map's address; as the image.
+ *
+ *	PML4[0]   ---+
+ *	PML4[273] ---+--> low PDPT [0..3] ----> four PDs of 512 pages of 2 MiB
+ *	PML4[511] ------> high PDPT [510] ----> the first of these PDs
+ *
+ * boot_main() may then ask for five levels. The CPU refuses to change their number while paging is
+ * on, so enter_la57() goes back to 32 bits and turns paging off and on again. The new root's
+ * entries 0, 273 and 511 all lead to the old PML4: 273 happens to be where the direct map of five
+ * levels begins, too. Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
+ */
+#define IMAGE_BASE 0xffffffff80000000
+#define PHYS(symbol) ((symbol) - IMAGE_BASE)
+#define KERNEL_CS 0x08
+#define KERNEL_DS 0x10
+#define CODE32_CS 0x18
+#define COM1 0x3f8
+
+	.section .multiboot, "a"
+	.balign 8
+header:	.long 0xe85250d6, 0, header_end - header, -(0xe85250d6 + (header_end - header))
+	.short 6, 0 /* modules on page boundaries */
+	.long 8
+	.short 0, 0 /* the end */
+	.long 8
+header_end:
+
+	.section .note.Xen, "a"
+	.balign 4
+	.long 4, 8, 18 /* lengths of name and value, XEN_ELFNOTE_PHYS32_ENTRY */
+	.asciz "Xen"
+	.quad PHYS(pvh_start)
+
+	.section .boot, "ax"
+	.code32
+pvh_start:
+	movl $0x336ec578, %eax /* PVH brings no magic number in a register */
+	.global _start
+_start:
+	cli
+	cld
+	movl $PHYS(boot_stack_top), %esp
+	movl %eax, %edi
+	movl %ebx, %ebp /* kept from CPUID, which overwrites %ebx */
+	movl $PHYS(no_cpuid), %esi
+	pushfl
+	xorl $0x200000, (%esp) /* EFLAGS.ID: can be changed where there is CPUID */
+	movl (%esp), %edx
+	popfl
+	pushfl
+	popl %eax
+	xorl %edx, %eax
+	testl $0x200000, %eax
+	jnz refuse
+	movl $PHYS(requirements), %ecx
+next_requirement:
+	pushl %ecx
+	movl (%ecx), %eax
+	andl $0x80000000, %eax /* what is the greatest leaf of this kind? */
+	cpuid
+	movl (%esp), %ecx
+	xorl %edx, %edx
+	cmpl (%ecx), %eax
+	jb 1f
+	movl (%ecx), %eax
+	cpuid
+1:	popl %ecx
+	movl 8(%ecx), %esi
+	testl %edx, 4(%ecx)
+	jz refuse
+	addl $12, %ecx
+	cmpl $PHYS(requirements_end), %ecx
+	jb next_requirement
+	movl $PHYS(early_root), %esi
+	movl $0xa0, %eax /* CR4: PAE, PGE */
+
+paging_on: /* with root %esi and CR4 %eax */
+	movl %eax, %cr4
+	movl %esi, %cr3
+	movl $0xc0000080, %ecx /* EFER */
+	rdmsr
+	orl $0x900, %eax /* LME, NXE */
+	wrmsr
+	movl %cr0, %eax
+	orl $0x80010001, %eax /* PG, WP, PE */
+	movl %eax, %cr0
+	lgdt PHYS(gdt_pointer)
+	ljmp $KERNEL_CS, $PHYS(1f)
+	.code64
+1:	movq $2f, %rax /* from 0 up to where we were linked */
+	jmp *%rax
+2:	lgdt gdt_pointer_high
+	movl $KERNEL_DS, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movq $boot_stack_top, %rsp
+	movl %ebp, %esi
+	xorl %ebp, %ebp /* backtraces end here */
+	pushq $0
+	jmp *continue_at
+
+	.global enter_la57 /* _Noreturn void enter_la57(void (*then)(void)), on an empty stack */
+enter_la57:
+	movq %rdi, continue_at
+	pushq $CODE32_CS
+	pushq $PHYS(1f)
+	lretq
+	.code32
+1:	movl %cr0, %eax
+	andl $0x7fffffff, %eax /* PG */
+	movl %eax, %cr0
+	movl %cr4, %eax
+	orl $0x1000, %eax /* LA57 */
+	movl $PHYS(early_root5), %esi
+	jmp paging_on
+
+refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
+	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value: 115200 8N1 */
+	movw $COM1 + (\setup >> 8), %dx
+	movb $(\setup & 0xff), %al
+	outb %al, %dx
+	.endr
+next_char:
+	movl $1000000, %ecx /* polls: a port that is not there must not stop us */
+	movw $COM1 + 5, %dx
+1:	inb %dx, %al
+	andb $0x60, %al /* everything sent? */
+	cmpb $0x60, %al
+	loopne 1b
+	lodsb
+	movw $COM1, %dx
+	testb %al, %al
+	jz 1f
+	outb %al, %dx
+	jmp next_char
+1:	movb $0x11, %al
+	outb %al, $0xf4
+1:	hlt
+	jmp 1b
+
+	.section .rodata
+	.balign 8
+gdt:	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff /* as numbered above */
+gdt_pointer:
+	.short 4 * 8 - 1
+	.long PHYS(gdt)
+gdt_pointer_high:
+	.short 4 * 8 - 1
+	.quad gdt
+
+	.macro text what
+	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry another machine, or qemu -cpu max.\r\n"
+	.endm
+	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
+	.long \leaf, 1 << \bit, PHYS(1f)
+	.pushsection .rodata.str
+1:	text "\what"
+	.popsection
+	.endm
+no_cpuid:
+	text "the CPUID instruction"
+requirements:
+	needs 0x80000001, 29, "a 64-bit CPU (long mode)"
+	needs 0x80000001, 20, "no-execute pages (NX)"
+	needs 1, 3, "large pages (PSE)"
+	needs 1, 4, "a time-stamp counter (TSC)"
+	needs 1, 5, "model-specific registers (MSR)"
+	needs 1, 6, "wide page-table entries (PAE)"
+	needs 1, 13, "global pages (PGE)"
+requirements_end:
+
+	.data
+continue_at:
+	.quad boot_main
+	.balign 4096
+	.global early_root, early_root5
+early_root5:
+	.quad PHYS(early_root) + 3 /* present, writable */
+	.fill 272, 8, 0
+	.quad PHYS(early_root) + 3
+	.fill 237, 8, 0
+	.quad PHYS(early_root) + 3
+early_root:
+	.quad PHYS(pdpt_low) + 3
+	.fill 272, 8, 0
+	.quad PHYS(pdpt_low) + 3
+	.fill 237, 8, 0
+	.quad PHYS(pdpt_high) + 3
+pdpt_low:
+	.quad PHYS(pds) + 0x0003, PHYS(pds) + 0x1003, PHYS(pds) + 0x2003, PHYS(pds) + 0x3003
+	.fill 508, 8, 0
+pdpt_high:
+	.fill 510, 8, 0
+	.quad PHYS(pds) + 3, 0
+pds:	.set page, 0
+	.rept 4 * 512
+	.quad page << 21 | 0x83 /* a leaf of 2 MiB */
+	.set page, page + 1
+	.endr
+
+	.macro stack name /* 16 KiB that grow down towards a guard page; cpu.c lists them */
+	.skip 4096
+	.global \name
+	.skip 4 * 4096
+\name:
+	.endm
+	.section .bss.stacks, "aw", @nobits
+	.balign 4096
+	stack boot_stack_top
+	stack double_fault_stack_top
+	stack nmi_stack_top
+	stack machine_check_stack_top
+	.skip 4096

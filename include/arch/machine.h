@@ -1,0 +1,46 @@
+/*
+ * arch/machine.h - what kernel/ (not mm/) asks of the machine: serial ports, exits, faults.
+ */
+#pragma once
+
+#include <kernel/types.h>
+
+/* 16550 ports: COM1 for people, COM2 for records. Absent or dead ports swallow what is written. */
+enum serial_port { COM1, COM2, NR_COM };
+bool serial_present(enum serial_port port);
+void serial_write(enum serial_port port, const char *text, size_t bytes);
+int serial_read(enum serial_port port); /* one byte, or -1 if none has come */
+void serial_wait(void);			/* until there may be something to read; sleeps if it can */
+void serial_drain(void);		/* back when all output has left */
+
+/*
+ * The end. status 0: passed, 1: failed or panicked. Output is drained; then isa-debug-exit, ACPI
+ * S5 from the FADT, or, where the machine has neither, a message and a halt.
+ */
+_Noreturn void machine_exit(int status);
+_Noreturn void machine_reboot(void);
+_Noreturn void machine_halt(void); /* interrupts off, for ever */
+
+/* A memory access that the CPU refused. Intel SDM Vol. 3A, 6.15 "Page-Fault Exception". */
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
+struct fault {
+	vaddr_t va; /* CR2; for a non-canonical address, that address */
+	vaddr_t pc;
+	enum access access;
+	bool page_fault;  /* false: general protection, stack or another exception */
+	bool was_present; /* the walk found an entry, but it forbids this access */
+	bool reserved_bit;
+	u32 error_code;
+};
+
+/* The fault that made the last probe_read/probe_write/probe_fetch on this CPU return false. */
+const struct fault *last_probe_fault(void);
+
+/* Try to execute at va: true if that returned (va held a RET), false if the fetch faulted. */
+must_check bool probe_fetch(vaddr_t va);
+
+/* Return addresses of the callers, innermost first, from frame pointer fp (0: ours). How many. */
+unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp);
+
+/* What this CPU has: features in use, for people: "la57 nx pdpe1gb smep smap umip". */
+const char *cpu_features_text(void);

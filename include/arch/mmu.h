@@ -1,0 +1,79 @@
+/*
+ * arch/mmu.h - the line between mm/ and the machine: all that the memory manager may ask of it.
+ *
+ * It is kept by arch/x86_64 (the CPU) and by arch/sim (an ordinary process: RAM is a memfd, the
+ * SIGSEGV handler walks our tables as the hardware would, munmap is INVLPG). The page walk is not
+ * here: it is in mm/pagetable.c, written once, and runs on both.
+ *
+ * Levels: 1 is the table of 4 KiB entries (PT), 2 the PD (2 MiB leaves), 3 the PDPT (1 GiB
+ * leaves), 4 the PML4, 5 the PML5. Intel SDM Vol. 3A, 4.5 "4-level paging and 5-level paging".
+ */
+#pragma once
+
+#include <kernel/types.h>
+
+/* What a mapping permits. There is no word for writable and executable: W^X by construction. */
+typedef enum pgprot {
+	PAGE_NONE,	 /* not mapped at all */
+	PAGE_KERNEL_RO,	 /* r-- */
+	PAGE_KERNEL,	 /* rw- */
+	PAGE_KERNEL_ROX, /* r-x */
+} pgprot_t;
+
+/*
+ * <asm/pte.h> gives, inline, what an entry says:
+ *
+ *	pte_t pte_make_table(paddr_t table);		 an entry that leads to the next table
+ *	pte_t pte_make_leaf(paddr_t, int level, pgprot_t); one that maps a page of that level
+ *	pte_t pte_make_note(u64 note);			 not present; keeps bits 1..63 of note
+ *	bool pte_none(pte_t);				 all 64 bits zero
+ *	bool pte_present(pte_t);
+ *	bool pte_is_leaf(pte_t, int level);		 of a present entry
+ *	paddr_t pte_paddr(pte_t, int level);		 of a present entry: the page or table
+ *	pgprot_t pte_pgprot(pte_t);			 of a present leaf
+ *	bool pte_forbidden(pte_t);			 of a leaf: W and X, or user: never right
+ *	pte_t pte_get(const pte_t *);			 one read, never torn or cached
+ *	void pte_set(pte_t *, pte_t);			 one write
+ *	pte_t pte_exchange(pte_t *, pte_t);		 both at once, atomic between CPUs
+ */
+#include <asm/pte.h>
+
+#define PT_ENTRIES 512
+
+/* The pages of the kernel's image: [start, end) by section, mapped with prot (PAGE_NONE: a guard). */
+struct image_section {
+	const char *name;
+	vaddr_t start, end;
+	pgprot_t prot;
+};
+
+/* Where everything lies; set by arch before mm_init(). Documentation: docs/address-map.md. */
+struct address_map {
+	int levels;	       /* of the page tables: 4 or 5 */
+	int leaf_levels;       /* the largest leaf's level: 2 (2 MiB) or 3 (1 GiB) */
+	vaddr_t direct;	       /* all of RAM, at this offset */
+	vaddr_t vmemmap;       /* struct page of frame 0 */
+	vaddr_t vmalloc_start; /* first byte of the window */
+	vaddr_t vmalloc_end;   /* its last byte, as in Linux */
+	vaddr_t image;	       /* base of the kernel's image: callers are kept as offsets to it */
+	const struct image_section *sections;
+	unsigned nr_sections;
+};
+extern struct address_map address_map;
+
+/* The direct map, one addition away. pa must be RAM; p must lie in the direct map or the image. */
+void *phys_to_virt(paddr_t pa);
+paddr_t virt_to_phys(const void *p);
+
+/* The root table in use (CR3); setting it flushes everything on this CPU. */
+paddr_t mmu_root(void);
+void mmu_set_root(paddr_t root);
+
+/* Forget translations on this CPU, global ones and paging-structure caches included. SDM 3A 4.10.4. */
+void mmu_flush_page(vaddr_t va);
+void mmu_flush_range(vaddr_t va, u64 nr_pages);
+void mmu_flush_all(void);
+
+/* Touch one byte; false, and nothing done, where that faults. Any address, any context. */
+must_check bool probe_read(vaddr_t va, u8 *byte);
+must_check bool probe_write(vaddr_t va, u8 byte);

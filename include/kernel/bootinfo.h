@@ -1,0 +1,50 @@
+/*
+ * bootinfo.h - what firmware and loader told us, whichever way we came.
+ *
+ * The parsers only read: they never touch memory outside what the loader's own sizes allow, and
+ * complain instead of believing. Used once, on one CPU, before mm_init(). docs/boot.md.
+ */
+#pragma once
+
+#include <arch/mmu.h>
+#include <kernel/types.h>
+#include <mm/memmap.h>
+
+#define MULTIBOOT2_MAGIC 0x36d76289u /* in %eax: Multiboot2 specification 3.3 */
+#define PVH_MAGIC 0x336ec578u /* start_info.magic: Xen's include/public/arch-x86/hvm/start_info.h */
+
+#define BOOT_MODULES 8
+
+struct bootinfo {
+	const char *protocol; /* "multiboot2" or "pvh" */
+	char loader[64];      /* what the loader calls itself, or "" */
+	char cmdline[1024];
+	struct memmap map; /* firmware's map; image and modules are in it */
+	struct {
+		u64 start, bytes;
+		char name[64];
+	} modules[BOOT_MODULES];
+	unsigned nr_modules;
+	u64 rsdp; /* physical address of the ACPI RSDP, 0: not told */
+	struct {
+		u64 address; /* physical; 0: there is none */
+		u32 pitch, width, height;
+		u8 bpp, type; /* type 1: RGB, 2: text (Multiboot2 3.6.12) */
+	} framebuffer;
+};
+
+/* How the parsers read physical memory: a pointer to `bytes` at pa, or NULL if out of reach. */
+typedef const void *(*phys_reader)(u64 pa, u64 bytes);
+
+/*
+ * Fill *info from what the loader left at physical address pa. NULL on success, otherwise a sentence
+ * that says what is wrong with it; info is then not to be used. Complaints about parts that were passed
+ * over go to complain().
+ */
+must_check const char *bootinfo_multiboot2(struct bootinfo *info, u64 pa, phys_reader read,
+					   complain_fn complain);
+must_check const char *bootinfo_pvh(struct bootinfo *info, u64 pa, phys_reader read,
+				    complain_fn complain);
+
+/* Filled by boot before kernel_main(). */
+extern struct bootinfo bootinfo;

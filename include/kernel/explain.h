@@ -1,0 +1,21 @@
+/*
+ * explain.h - a page fault in words: the access, the walk level by level, which range of the
+ * address map, which area and which guard, and the likely mistake.
+ */
+#pragma once
+
+#include <arch/machine.h>
+#include <arch/mmu.h>
+
+/* Print it (COM1) and leave a `fault` record. Takes no lock that a fault could find taken. */
+void explain_fault(const struct fault *fault);
+
+/* One word for why: "guard", "freed", "unmapped", "null", "readonly", "noexec", "noncanonical", … */
+const char *fault_why(const struct fault *fault);
+
+/* The walk towards va, one line a level: index, where the entry lies, its value, what it says. */
+void explain_walk(vaddr_t va);
+
+/* One entry in words, as in "-> table 0x1000" or "4 KiB page 0x3c61000 rw-" or "guard of …". */
+#define ENTRY_TEXT 128
+const char *entry_text(char out[ENTRY_TEXT], pte_t entry, int level);

@@ -1,0 +1,60 @@
+/*
+ * spinlock.h - mutual exclusion between CPUs, and against this CPU's own interrupts.
+ *
+ * Every lock of ours masks interrupts while held, so any context may take any lock. A lock knows
+ * its owner: taking it twice on one CPU, or letting go of another's, panics instead of hanging.
+ */
+#pragma once
+
+#include <arch/cpu.h>
+#include <kernel/panic.h>
+
+struct spinlock {
+	u32 owner; /* 0: free; otherwise 1 + the holder's CPU number */
+	const char *name;
+};
+
+#define SPINLOCK(name_)                     \
+	{                                   \
+		.owner = 0, .name = (name_) \
+	}
+
+static inline bool spin_is_mine(const struct spinlock *lock)
+{
+	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == cpu_id() + 1;
+}
+
+/* Mask interrupts, then take the lock if that needs no waiting. On false nothing has changed. */
+static inline bool spin_trylock(struct spinlock *lock, irqflags_t *flags)
+{
+	u32 nobody = 0;
+
+	*flags = irq_save();
+	if (__atomic_compare_exchange_n(&lock->owner, &nobody, cpu_id() + 1, false,
+					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return true;
+	irq_restore(*flags);
+	return false;
+}
+
+/* Mask interrupts, wait for the lock. Hand what it returns to spin_unlock. */
+static inline must_check irqflags_t spin_lock(struct spinlock *lock)
+{
+	irqflags_t flags;
+
+	while (!spin_trylock(lock, &flags)) {
+		if (spin_is_mine(lock))
+			panic("spin_lock: CPU %u already holds the lock '%s'", cpu_id(),
+			      lock->name);
+		cpu_relax();
+	}
+	return flags;
+}
+
+static inline void spin_unlock(struct spinlock *lock, irqflags_t flags)
+{
+	if (!spin_is_mine(lock))
+		panic("spin_unlock: CPU %u does not hold the lock '%s'", cpu_id(), lock->name);
+	__atomic_store_n(&lock->owner, 0, __ATOMIC_RELEASE);
+	irq_restore(flags);
+}

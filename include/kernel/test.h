@@ -1,0 +1,80 @@
+/*
+ * test.h - tests that run in the kernel and, from the same file, on the host.
+ *
+ *	TEST(vmalloc, guard)
+ *	{
+ *		char *p = vmalloc(PAGE_SIZE);
+ *		EXPECT(p);
+ *		EXPECT_EQ(find_guard(p), 1);
+ *		vfree(p);
+ *	}
+ *
+ * The name is "vmalloc/guard". Before and after each test the runner purges, counts and runs
+ * mm_check(): a test that leaks a frame or an area, or leaves mm/ unsound, fails.
+ */
+#pragma once
+
+#include <kernel/panic.h>
+#include <kernel/types.h>
+
+struct test {
+	const char *name;
+	void (*run)(void);
+};
+
+#define TEST(group, name_)                                                                        \
+	static void test_##group##_##name_(void);                                                 \
+	static const struct test test_entry_##group##_##name_                                     \
+		__attribute__((used, section("tests"), aligned(8))) = { #group "/" #name_,        \
+									test_##group##_##name_ }; \
+	static void test_##group##_##name_(void)
+
+/* End the test as failed, with values. */
+#define EXPECT(cond)                                                       \
+	do {                                                               \
+		if (!(cond)) {                                             \
+			test_fail(__FILE__, __LINE__, #cond, "was false"); \
+			return;                                            \
+		}                                                          \
+	} while (0)
+
+#define EXPECT_EQ(a, b)                                                                        \
+	do {                                                                                   \
+		u64 a_ = (u64)(a), b_ = (u64)(b);                                              \
+		if (a_ != b_) {                                                                \
+			test_fail(__FILE__, __LINE__, #a " == " #b, "was 0x%lx and 0x%lx", a_, \
+				  b_);                                                         \
+			return;                                                                \
+		}                                                                              \
+	} while (0)
+
+/* fn(arg) must panic, with text in its message. */
+#define EXPECT_PANIC(fn, arg, text)                                            \
+	do {                                                                   \
+		if (!test_panics(__FILE__, __LINE__, fn, (void *)(arg), text)) \
+			return;                                                \
+	} while (0)
+
+/* End the test as skipped. */
+#define SKIP(why)               \
+	do {                    \
+		test_skip(why); \
+		return;         \
+	} while (0)
+
+void test_fail(const char *file, int line, const char *what, const char *fmt, ...)
+	printf_like(4, 5);
+bool test_panics(const char *file, int line, void (*fn)(void *), void *arg, const char *text);
+void test_skip(const char *why);
+
+/* EXPECT in a helper ends only the helper: has this test failed there? */
+bool test_failed(void);
+
+/* A random number that the seed of this run determines: the same on every machine. */
+u64 test_random(void);
+
+/*
+ * Run the tests whose name contains pattern ("" for all) in an order that seed shuffles (0: as linked).
+ * KTAP on COM1 and `test` records. Returns the number of failures.
+ */
+unsigned run_tests(const char *pattern, u64 seed);

@@ -1,0 +1,77 @@
+/*
+ * types.h - the words every file speaks.
+ *
+ * A physical address and a page-table entry are one-field structs, as Linux's pte_t is: handing
+ * one where the other, or a virtual address, belongs does not compile. Names say the unit:
+ * nr_pages, bytes, order, pfn (page frame number: physical address >> 12).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int64_t s64;
+
+typedef u64 vaddr_t; /* a virtual address, as a number */
+
+typedef struct {
+	u64 v;
+} paddr_t; /* a physical address */
+
+typedef struct {
+	u64 v;
+} pte_t; /* a page-table entry, at whichever level */
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE (1ul << PAGE_SHIFT)
+#define KiB (1ul << 10)
+#define MiB (1ul << 20)
+#define GiB (1ul << 30)
+#define TiB (1ul << 40)
+
+#define must_check __attribute__((warn_unused_result))
+#define noinline __attribute__((noinline))
+#define packed __attribute__((packed))
+#define aligned_to(n) __attribute__((aligned(n)))
+#define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
+#define MIN(a, b) ((a) < (b) ? (a) : (b))
+#define MAX(a, b) ((a) > (b) ? (a) : (b))
+
+/* Who is told what is wrong: one complaint a call, without a newline. */
+typedef void (*complain_fn)(const char *fmt, ...) printf_like(1, 2);
+
+/* n is a power of two in these three. */
+#define ALIGN_DOWN(x, n) ((x) & ~((u64)(n)-1))
+#define ALIGN_UP(x, n) ALIGN_DOWN((x) + (u64)(n)-1, n)
+#define IS_ALIGNED(x, n) (((x) & ((u64)(n)-1)) == 0)
+
+/* The address of the instruction that called us: who asked. */
+#define CALLER() ((vaddr_t)__builtin_return_address(0))
+
+/* What can fail returns 0 or one of these, negated, as in Linux. */
+enum { ENOENT = 2, ENOMEM = 12, EFAULT = 14, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };
+
+static inline paddr_t paddr(u64 v)
+{
+	return (paddr_t){ v };
+}
+
+static inline paddr_t pfn_to_paddr(u64 pfn)
+{
+	return (paddr_t){ pfn << PAGE_SHIFT };
+}
+
+static inline u64 paddr_to_pfn(paddr_t pa)
+{
+	return pa.v >> PAGE_SHIFT;
+}

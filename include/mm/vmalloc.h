@@ -1,0 +1,100 @@
+/*
+ * vmalloc.h - memory contiguous in virtual addresses, from frames that lie anywhere.
+ *
+ * Names and meanings are Linux's (include/linux/vmalloc.h). The window is [VMALLOC_START,
+ * VMALLOC_END], both included. There is no list of areas: the page table is the record. The guard
+ * page before each area has a non-present entry, whose other 63 bits hold the descriptor.
+ * Any context without locks of mm/ held, unless said otherwise. Pointers that are not the start of a live area
+ * make the freeing calls panic and say what they are; nothing has changed then.
+ */
+#pragma once
+
+#include <arch/mmu.h>
+#include <kernel/types.h>
+#include <mm/page_alloc.h>
+#include <mm/vmarea.h>
+
+#define VMALLOC_START (address_map.vmalloc_start)
+#define VMALLOC_END (address_map.vmalloc_end)
+
+/* What an area is; in its descriptor. */
+enum vm_kind {
+	VM_NONE,
+	VM_ALLOC, /* vmalloc: the frames are its own */
+	VM_MAP,	  /* vmap: the frames are somebody's */
+	VM_STACK, /* a kernel stack */
+	VM_FREED, /* unmapped, waiting for the flush; its frames are still its own */
+	VM_NR_KINDS,
+};
+
+/* One area, as read from its guard entry. */
+struct vm_area {
+	vaddr_t start; /* the first page; its guard is the page before */
+	u64 nr_pages;
+	enum vm_kind kind;
+	u32 caller; /* who asked: offset of the code in the image */
+};
+
+/*
+ * At least 1 byte, rounded up to pages; NULL if bytes is 0, or neither RAM nor window has room.
+ * Contents are undefined (vzalloc: zeros). vmalloc_array(n, size): NULL also if n * size overflows.
+ */
+must_check void *vmalloc(u64 bytes);
+must_check void *vzalloc(u64 bytes);
+must_check void *vmalloc_array(u64 n, u64 bytes);
+
+/* Free what vmalloc gave. NULL is nothing. Needs no memory. The frames follow after the flush. */
+void vfree(const void *p);
+
+/*
+ * Map count frames side by side, PAGE_KERNEL or PAGE_KERNEL_RO (executable pages would also be
+ * writable through the direct map). The frames stay the caller's, who may not free them before
+ * vunmap and the flush (vm_unmap_aliases). NULL if count is 0 or there is no room.
+ */
+must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
+void vunmap(const void *p);
+
+/* Flush and release everything freed so far. Returns the number of pages released. */
+u64 vm_unmap_aliases(void);
+
+static inline bool is_vmalloc_addr(const void *p)
+{
+	return (vaddr_t)p >= VMALLOC_START && (vaddr_t)p <= VMALLOC_END;
+}
+
+/* The frame behind an address of the window; NULL, or pfn 0, if nothing is mapped there. */
+struct page *vmalloc_to_page(const void *p);
+u64 vmalloc_to_pfn(const void *p);
+
+/* Its end, exclusive: the next page, which is a guard or free. */
+static inline vaddr_t vm_area_end(const struct vm_area *area)
+{
+	return area->start + (area->nr_pages << PAGE_SHIFT);
+}
+
+/* Read a guard page's entry: false if it is not an area's descriptor. guard is the page's address. */
+bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area);
+
+/* The area that holds this address or whose guard does, freed and unflushed ones included. */
+bool find_vm_area(vaddr_t va, struct vm_area *area);
+
+/* The next area that starts at or after va; false if there is none. O(tables skipped). */
+bool next_vm_area(vaddr_t va, struct vm_area *area);
+
+const char *vm_kind_name(enum vm_kind kind);
+
+/* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */
+struct vmalloc_stats {
+	u64 window;	 /* whole window */
+	u64 areas, used; /* live areas and their pages, guards not counted */
+	u64 freed_areas; /* waiting for the flush */
+	u64 frames; /* frames that belong to the window: mapped by VM_ALLOC/VM_STACK, or waiting */
+	u64 free, largest; /* addresses: all that is free, and the largest vmalloc that would fit */
+};
+void vmalloc_stats(struct vmalloc_stats *stats);
+
+/* The window's free addresses. For tables and checks. */
+extern struct vmwindow vmalloc_window;
+
+/* Once, after page_alloc, kernel_pt and slab stand. */
+void vmalloc_init(void);

@@ -1,0 +1,67 @@
+/*
+ * main.c - from boot to work.
+ *
+ * boot/ has left the machine in long mode, the command line parsed and the memory map read. Now mm/
+ * comes up, and the work that the command line asks for is done: each word of work is a command of
+ * the monitor that runs by itself. Where no `exit` is among the words a person goes on at the prompt.
+ */
+#include <arch/cpu.h>
+#include <arch/machine.h>
+#include <kernel/bootinfo.h>
+#include <kernel/main.h>
+#include <kernel/monitor.h>
+#include <kernel/printk.h>
+#include <kernel/record.h>
+#include <kernel/words.h>
+
+static void hello(void)
+{
+	const struct memmap *map = &bootinfo.map;
+	char size[SIZE_TEXT];
+	u64 ram = 0;
+
+	for (enum memmap_type type = 0; type < MEM_NR_TYPES; type++)
+		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
+	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", size_text(size, ram),
+		    nr_cpus(), address_map.levels, cpu_features_text());
+	printk_line("started by %s over %s with the words: %s", *bootinfo.loader ? bootinfo.loader :
+		    "a loader without a name", bootinfo.protocol, bootinfo.cmdline);
+	if (map->wrapping || map->beyond || map->unknown || map->overlapping || map->dropped)
+		printk("its memory map has flaws: %u ranges that wrap and %u above 16 TiB (clipped), "
+		       "%u of unknown type (reserved),\n  %u overlaps (the safer type stays), %u too "
+		       "many (dropped)\n", map->wrapping, map->beyond, map->unknown, map->overlapping,
+		       map->dropped);
+	rec_begin("boot");
+	rec_num("levels", address_map.levels);
+	rec_num("cpus", nr_cpus());
+	rec_num("frames", ram >> PAGE_SHIFT);
+	rec_str("cmdline", bootinfo.cmdline);
+	rec_end();
+}
+
+/* False if any of it failed. */
+static bool work(void)
+{
+	static const char *const commands[] = { "tour", "test ", "bench" };
+	bool passed = true;
+	char line[80];
+
+	for (unsigned i = 0; i < words.nr_work; i++) {
+		snprintf(line, sizeof(line), "%s%s", commands[words.work[i]],
+			 words.work[i] == WORK_TEST ? words.test_pattern : "");
+		passed &= monitor_run(line) == 0;
+	}
+	return passed;
+}
+
+void kernel_main(void)
+{
+	bool passed;
+
+	hello();
+	mm_init(&bootinfo.map, &words.mm);
+	passed = work();
+	if (!words.exit)
+		monitor();
+	finish(passed && !tests_failed);
+}

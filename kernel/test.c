@@ -1,0 +1,214 @@
+/*
+ * test.c - runs the tests that TEST() left in the image, on the host and in the kernel alike.
+ *
+ * EXPECT and its kin end a test early and leave a verdict. What the runner adds is that mm/ must be
+ * left as it was found: before and after each test all that waits is flushed and given back, then
+ * free frames and areas are counted, and mm_check() looks at every structure. A leak is a failure
+ * with numbers and lands on the test that made it. So does a panic; only when mm/ is unsound
+ * afterwards is there no point in going on.
+ *
+ * Order and random numbers follow from one seed, the latter from the test's name too: a test that
+ * is run alone sees the numbers that it saw among all others.
+ */
+#include <kernel/printk.h>
+#include <kernel/record.h>
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <mm/mm.h>
+#include <mm/slab.h>
+#include <mm/vmalloc.h>
+
+#define TESTS_MAX 512
+
+extern const struct test __start_tests[], __stop_tests[];
+
+static enum { PASS, FAIL, SKIPPED } verdict;
+static char why[512]; /* the first thing that was wrong */
+static u64 random_state;
+
+struct stock {
+	u64 frames;
+	struct vmalloc_stats window;
+};
+
+static void vfail(const char *fmt, va_list args)
+{
+	char text[sizeof(why)], *line = text, *end;
+
+	vsnprintf(text, sizeof(text), fmt, args);
+	if (verdict != FAIL)
+		strlcpy(why, text, sizeof(why));
+	verdict = FAIL;
+	for (; (end = strchr(line, '\n')); line = end + 1)
+		printk("# %.*s\n", (int)(end - line), line);
+	printk("# %s\n", line);
+}
+
+static void printf_like(1, 2) fail(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vfail(fmt, args);
+	va_end(args);
+}
+
+void test_fail(const char *file, int line, const char *what, const char *fmt, ...)
+{
+	char values[256];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(values, sizeof(values), fmt, args);
+	va_end(args);
+	fail("%s:%d: %s %s", file, line, what, values);
+}
+
+void test_skip(const char *reason)
+{
+	strlcpy(why, reason, sizeof(why));
+	verdict = SKIPPED;
+}
+
+bool test_failed(void)
+{
+	return verdict == FAIL;
+}
+
+bool test_panics(const char *file, int line, void (*fn)(void *), void *arg, const char *text)
+{
+	char msg[512] = "it did not panic";
+
+	if (panic_caught(fn, arg, msg, sizeof(msg)) && strstr(msg, text))
+		return true;
+	fail("%s:%d: a panic that says '%s' was expected, but:\n%s", file, line, text, msg);
+	return false;
+}
+
+/* splitmix64: Steele, Lea and Flood 2014. */
+static u64 next_random(u64 *state)
+{
+	u64 z = *state += 0x9e3779b97f4a7c15;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+	return z ^ (z >> 31);
+}
+
+u64 test_random(void)
+{
+	return next_random(&random_state);
+}
+
+static void run_body(void *test)
+{
+	((const struct test *)test)->run();
+}
+
+static void take_stock(void *arg)
+{
+	struct stock *stock = arg;
+
+	vm_unmap_aliases();
+	kmem_cache_shrink_all();
+	stock->frames = nr_free_pages();
+	vmalloc_stats(&stock->window);
+}
+
+static void check_mm(void *faults)
+{
+	*(u64 *)faults = mm_check(fail);
+}
+
+static bool survives(void (*fn)(void *), void *arg)
+{
+	char msg[sizeof(why) - 8];
+	bool panicked = panic_caught(fn, arg, msg, sizeof(msg));
+
+	if (panicked)
+		fail("PANIC %s", msg);
+	return !panicked;
+}
+
+/* False if mm/ is unsound now. */
+static bool run_test(const struct test *test, u64 seed)
+{
+	struct stock a, b;
+	u64 faults = 0;
+
+	verdict = PASS;
+	random_state = seed;
+	for (const char *c = test->name; *c; c++)
+		random_state = random_state * 31 + *c;
+	if (!survives(take_stock, &a))
+		return false;
+	survives(run_body, (void *)test);
+	if (!survives(take_stock, &b) || !survives(check_mm, &faults))
+		return false;
+	if (a.frames != b.frames)
+		fail("leak: %lu free frames before, %lu after", a.frames, b.frames);
+	if (a.window.areas != b.window.areas || a.window.free != b.window.free)
+		fail("leak: %lu areas and %lu free pages in the window before, %lu and %lu after",
+		     a.window.areas, a.window.free, b.window.areas, b.window.free);
+	return !faults;
+}
+
+static void report(const struct test *test, unsigned number)
+{
+	static const char *const results[] = { "pass", "fail", "skip" };
+
+	printk("%s %u %s%s%s\n", verdict == FAIL ? "not ok" : "ok", number, test->name,
+	       verdict == SKIPPED ? " # SKIP " : "", verdict == SKIPPED ? why : "");
+	rec_begin("test");
+	rec_str("name", test->name);
+	rec_str("result", results[verdict]);
+	if (verdict != PASS)
+		rec_str("why", why);
+	rec_end();
+	tests_run++;
+	tests_failed += verdict == FAIL;
+}
+
+/* The tests that match, shuffled as Fisher and Yates do: Knuth TAOCP 2, 3.4.2, algorithm P. */
+static unsigned choose(const struct test **chosen, const char *pattern, u64 seed)
+{
+	unsigned nr = 0;
+	u64 state = seed;
+
+	for (const struct test *test = __start_tests; test < __stop_tests; test++) {
+		if (!strstr(test->name, pattern))
+			continue;
+		BUG_ON(nr == TESTS_MAX);
+		chosen[nr++] = test;
+	}
+	for (unsigned left = nr; seed && left > 1; left--) {
+		unsigned i = next_random(&state) % left;
+		const struct test *last = chosen[left - 1];
+
+		chosen[left - 1] = chosen[i];
+		chosen[i] = last;
+	}
+	return nr;
+}
+
+unsigned run_tests(const char *pattern, u64 seed)
+{
+	static const struct test *chosen[TESTS_MAX];
+	unsigned nr = choose(chosen, pattern, seed), before = tests_failed;
+	bool sound = true;
+
+	printk_line("KTAP version 1\n1..%u", nr);
+	for (unsigned i = 0; i < nr && sound; i++) {
+		sound = run_test(chosen[i], seed);
+		report(chosen[i], i + 1);
+	}
+	if (!sound)
+		printk("Bail out! mm/ is unsound\n");
+	if (!nr) {
+		printk("# no test's name contains '%s'; `test` alone runs all\n", pattern);
+		tests_failed++;
+	}
+	printk("# seed %lu: make run APPEND=\"test%s%s seed=%lu exit\"\n", seed, *pattern ? "=" : "",
+	       pattern, seed);
+	return tests_failed - before;
+}

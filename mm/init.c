@@ -1,0 +1,169 @@
+/*
+ * init.c - from a list of physical ranges to a working memory manager.
+ *
+ * Until page_alloc stands there is only the memory map and a coarse mapping of the first 4 GiB
+ * that boot left. From the map we take, in this order:
+ *
+ *	1. frames for the final page tables: the kernel's image section by section, then the direct
+ *	   map, all RAM in the largest pages the CPU has. Where the direct map shows the image's code
+ *	   and constants it is read-only, so that no frame is writable by one name and executable by
+ *	   another. The new tables have no identity map, and nothing at address 0.
+ *	2. frames for the struct page array, mapped at its own place in 2 MiB pieces. Only the parts
+ *	   that describe RAM exist: a hole of a terabyte costs nothing.
+ *
+ * What is usable then goes to page_alloc, and the rest of mm/ comes up on top of it.
+ */
+#include <kernel/panic.h>
+#include <kernel/string.h>
+#include <mm/memmap.h>
+#include <mm/mm.h>
+#include <mm/page_alloc.h>
+#include <mm/pagetable.h>
+#include <mm/slab.h>
+#include <mm/vmalloc.h>
+
+static _Noreturn void too_little(const char *what)
+{
+	panic("mm_init: no memory for %s\n  %lu KiB of usable RAM are left\n"
+	      "  give the machine more (make run MEM=64M), or take mem= off the command line",
+	      what, memmap_bytes(&memmap, MEM_USABLE) / KiB);
+}
+
+/* The next stretch of RAM, of whatever types, that ends behind from. False: there is none. */
+static bool next_ram(u64 from, u64 *start, u64 *end)
+{
+	*start = *end = 0;
+	for (unsigned i = 0; i < memmap.nr; i++) {
+		const struct memrange *range = &memmap.range[i];
+
+		if (!memmap_is_ram(range->type) || range->end <= from)
+			continue;
+		if (*end && range->start != *end)
+			break;
+		if (!*end)
+			*start = MAX(range->start, from);
+		*end = range->end;
+	}
+	return *end;
+}
+
+static void map_range(vaddr_t va, u64 pa, u64 bytes, pgprot_t prot, const char *what)
+{
+	int error = pt_map(&kernel_pt, va, paddr(pa), bytes >> PAGE_SHIFT, prot);
+
+	if (error == -ENOMEM)
+		too_little(what);
+	if (error)
+		panic("mm_init: cannot map %s at 0x%lx\n  something is mapped there already: "
+		      "two ranges of the address map overlap", what, va);
+}
+
+static void map_image(void)
+{
+	for (unsigned i = 0; i < address_map.nr_sections; i++) {
+		const struct image_section *s = &address_map.sections[i];
+
+		if (s->prot != PAGE_NONE)
+			map_range(s->start, virt_to_phys((void *)s->start).v, s->end - s->start, s->prot,
+			    s->name);
+	}
+}
+
+/* How the direct map shows the RAM at pa; *end is lowered to where that changes. */
+static pgprot_t direct_prot(u64 pa, u64 *end)
+{
+	for (unsigned i = 0; i < address_map.nr_sections; i++) {
+		const struct image_section *s = &address_map.sections[i];
+		u64 start = virt_to_phys((void *)s->start).v, stop = start + (s->end - s->start);
+
+		if (s->prot != PAGE_KERNEL_RO && s->prot != PAGE_KERNEL_ROX)
+			continue;
+		if (pa >= start && pa < stop) {
+			*end = MIN(*end, stop);
+			return PAGE_KERNEL_RO;
+		}
+		if (start > pa)
+			*end = MIN(*end, start);
+	}
+	return PAGE_KERNEL;
+}
+
+static void map_direct(void)
+{
+	u64 start, end, stop;
+
+	for (u64 from = 0; next_ram(from, &start, &end); from = end) {
+		for (u64 pa = start; pa < end; pa = stop) {
+			pgprot_t prot;
+
+			stop = end;
+			prot = direct_prot(pa, &stop);
+			map_range(address_map.direct + pa, pa, stop - pa, prot, "the direct map");
+		}
+	}
+}
+
+/* The part of the struct page array that describes [start, end), from where the last part ended. */
+static vaddr_t map_struct_pages(u64 start, u64 end, vaddr_t done)
+{
+	vaddr_t va = ALIGN_DOWN((vaddr_t)pfn_to_page(start >> PAGE_SHIFT), PAGE_SIZE);
+	vaddr_t stop = ALIGN_UP((vaddr_t)pfn_to_page(end >> PAGE_SHIFT), PAGE_SIZE);
+
+	for (va = MAX(va, done); va < stop;) {
+		u64 bytes = MIN(stop, ALIGN_DOWN(va, 2 * MiB) + 2 * MiB) - va;
+		paddr_t pa = memmap_alloc(&memmap, bytes, MIN(bytes & -bytes, 2 * MiB),
+					  MEMMAP_LIMIT, MEM_VMEMMAP);
+
+		if (!pa.v)
+			too_little("the struct page array");
+		memset(phys_to_virt(pa), 0, bytes);
+		map_range(va, pa.v, bytes, PAGE_KERNEL, "the struct page array");
+		va += bytes;
+	}
+	return va;
+}
+
+static void map_vmemmap(void)
+{
+	vaddr_t done = address_map.vmemmap;
+	u64 start, end;
+
+	for (u64 from = 0; next_ram(from, &start, &end); from = end)
+		done = map_struct_pages(start, end, done);
+}
+
+static void make_kernel_tables(void)
+{
+	kernel_pt.levels = address_map.levels;
+	kernel_pt.source = &memmap_tables;
+	kernel_pt.root = memmap_tables.get();
+	if (!kernel_pt.root)
+		too_little("page tables");
+	map_image();
+	map_direct();
+	mmu_set_root(virt_to_phys(kernel_pt.root));
+}
+
+static void limit_window(u64 bytes)
+{
+	u64 whole = address_map.vmalloc_end - address_map.vmalloc_start + 1;
+
+	if (bytes)
+		address_map.vmalloc_end = address_map.vmalloc_start - 1 +
+					  MIN(ALIGN_DOWN(bytes, PAGE_SIZE), whole);
+}
+
+void mm_init(const struct memmap *map, const struct mm_options *options)
+{
+	memmap = *map;
+	if (options->mem_bytes)
+		memmap_limit(&memmap, options->mem_bytes);
+	limit_window(options->vmalloc_bytes);
+	make_kernel_tables();
+	map_vmemmap();
+	page_alloc_init(&memmap, options->shuffle_seed);
+	kernel_pt.source = &page_alloc_tables;
+	slab_init();
+	tlb_init(options->tlb);
+	vmalloc_init();
+}

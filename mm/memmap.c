@@ -1,0 +1,190 @@
+/*
+ * memmap.c - who owns which range of physical addresses.
+ *
+ * Firmware hands over a list of ranges that is not to be trusted: they come unsorted, overlap, are
+ * empty, wrap round the end of the address space or have types nobody has heard of. We keep a better
+ * list: sorted, disjoint, merged.
+ *
+ * Think of physical addresses as a line and of each range as a strip of coloured paper on it. To add
+ * a strip, cut the line wherever any strip begins or ends. Between two cuts nothing changes, so one
+ * question settles each piece: which strips cover it? The safest of their types wins (enum
+ * memmap_type rises in safety: better to waste a frame than to write over firmware). Pieces of one
+ * type are then glued together again. The list is sorted, so one sweep does it, O(n) a strip.
+ *
+ *	old      [   usable          ]         [ reserved ]
+ *	new             [ image            ]
+ *	cuts     |      |            |     |   |          |
+ *	result   [usable][ image           ]   [ reserved ]
+ */
+#include <kernel/string.h>
+#include <mm/memmap.h>
+
+#define HOLE (-1) /* the type of an address that nobody owns */
+
+struct memmap memmap;
+
+const char *memmap_type_name(enum memmap_type type)
+{
+	static const char *const names[MEM_NR_TYPES] = {
+		[MEM_USABLE] = "usable", [MEM_TABLES] = "tables",     [MEM_VMEMMAP] = "vmemmap",
+		[MEM_MODULE] = "module", [MEM_IMAGE] = "image",	      [MEM_ACPI] = "acpi",
+		[MEM_NVS] = "nvs",	 [MEM_RESERVED] = "reserved", [MEM_BAD] = "bad",
+	};
+
+	return type < MEM_NR_TYPES ? names[type] : "?";
+}
+
+bool memmap_is_ram(enum memmap_type type)
+{
+	return type <= MEM_ACPI;
+}
+
+/* True for the types that we lay over firmware's map ourselves: overlapping is their purpose. */
+static bool is_ours(enum memmap_type type)
+{
+	return type >= MEM_TABLES && type <= MEM_IMAGE;
+}
+
+/* Add a piece behind all others, glued to the last if it continues it. False: no room. */
+static bool append(struct memrange *list, unsigned *nr, u64 start, u64 end, enum memmap_type type)
+{
+	struct memrange *last = list + *nr - 1;
+
+	if (*nr && last->end == start && last->type == type) {
+		last->end = end;
+		return true;
+	}
+	if (*nr == MEMMAP_MAX)
+		return false;
+	list[(*nr)++] = (struct memrange){ start, end, type };
+	return true;
+}
+
+/* What does this strip say about the piece that begins at `at`? Its type, and where it must end. */
+static void look_at(const struct memrange *strip, u64 at, u64 *cut, int *type)
+{
+	if (at < strip->start) {
+		*cut = MIN(*cut, strip->start);
+	} else if (at < strip->end) {
+		*cut = MIN(*cut, strip->end);
+		*type = MAX(*type, (int)strip->type);
+	}
+}
+
+/* Lay one well-formed strip over the map. If the result has too many ranges, nothing changes. */
+static bool overlay(struct memmap *map, u64 start, u64 end, enum memmap_type new_type)
+{
+	static struct memrange list[MEMMAP_MAX]; /* one CPU, and stacks are small */
+	const struct memrange strip = { start, end, new_type };
+	unsigned nr = 0, old = 0;
+
+	for (u64 at = 0, cut; at < MEMMAP_LIMIT; at = cut) {
+		int type = HOLE;
+
+		cut = MEMMAP_LIMIT;
+		while (old < map->nr && map->range[old].end <= at)
+			old++;
+		if (old < map->nr)
+			look_at(&map->range[old], at, &cut, &type);
+		look_at(&strip, at, &cut, &type);
+		if (type != HOLE && !append(list, &nr, at, cut, type)) {
+			map->dropped++;
+			return false;
+		}
+	}
+	memcpy(map->range, list, nr * sizeof(list[0]));
+	map->nr = nr;
+	return true;
+}
+
+/* Do two of firmware's ranges claim the same bytes? */
+static bool contradicts(const struct memmap *map, u64 start, u64 end, enum memmap_type type)
+{
+	for (const struct memrange *r = map->range; r < map->range + map->nr; r++)
+		if (r->start < end && start < r->end && !is_ours(type) && !is_ours(r->type))
+			return true;
+	return false;
+}
+
+bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type)
+{
+	u64 room = start < MEMMAP_LIMIT ? MEMMAP_LIMIT - start : 0, end;
+	bool usable = type == MEM_USABLE;
+
+	map->empty += bytes == 0;
+	map->unknown += type >= MEM_NR_TYPES;
+	type = type < MEM_NR_TYPES ? type : MEM_RESERVED;
+	if (bytes > room) {
+		*(bytes - 1 > ~start ? &map->wrapping : &map->beyond) += 1;
+		bytes = room;
+	}
+	if (bytes == 0)
+		return true;
+	/* Part of a page is of no use to us, but it may be of use to those we must not disturb. */
+	end = usable ? ALIGN_DOWN(start + bytes, PAGE_SIZE) : ALIGN_UP(start + bytes, PAGE_SIZE);
+	start = usable ? ALIGN_UP(start, PAGE_SIZE) : ALIGN_DOWN(start, PAGE_SIZE);
+	map->empty += start >= end;
+	if (start >= end)
+		return true;
+	map->overlapping += contradicts(map, start, end, type);
+	/* Frame 0 is never handed out: a link of 0 ends a list. */
+	if (usable && start == 0 && !overlay(map, 0, PAGE_SIZE, MEM_RESERVED))
+		return false;
+	return overlay(map, start, end, type);
+}
+
+const struct memrange *memmap_find(const struct memmap *map, paddr_t pa)
+{
+	unsigned low = 0, high = map->nr;
+
+	while (low < high) { /* none before low, none from high on */
+		unsigned middle = (low + high) / 2;
+
+		if (pa.v < map->range[middle].start)
+			high = middle;
+		else if (pa.v >= map->range[middle].end)
+			low = middle + 1;
+		else
+			return &map->range[middle];
+	}
+	return NULL;
+}
+
+paddr_t memmap_alloc(struct memmap *map, u64 bytes, u64 align, u64 limit, enum memmap_type type)
+{
+	for (unsigned i = map->nr; bytes && i-- > 0;) {
+		const struct memrange *r = &map->range[i];
+		u64 end = MIN(r->end, limit), pa;
+
+		if (r->type != MEM_USABLE || end < bytes)
+			continue;
+		pa = ALIGN_DOWN(end - bytes, align);
+		if (pa >= r->start && overlay(map, pa, pa + bytes, type))
+			return paddr(pa);
+	}
+	return paddr(0);
+}
+
+void memmap_limit(struct memmap *map, u64 bytes)
+{
+	u64 usable = memmap_bytes(map, MEM_USABLE), keep = ALIGN_DOWN(bytes, PAGE_SIZE);
+	u64 excess = usable > keep ? usable - keep : 0;
+
+	/* From the top down: gluing changes only the numbers of ranges that we have passed. */
+	for (unsigned i = map->nr; excess && i-- > 0;) {
+		struct memrange r = map->range[i];
+		u64 take = MIN(excess, r.end - r.start);
+
+		if (r.type == MEM_USABLE && overlay(map, r.end - take, r.end, MEM_RESERVED))
+			excess -= take;
+	}
+}
+
+u64 memmap_bytes(const struct memmap *map, enum memmap_type type)
+{
+	u64 bytes = 0;
+
+	for (const struct memrange *r = map->range; r < map->range + map->nr; r++)
+		bytes += r->type == type ? r->end - r->start : 0;
+	return bytes;
+}

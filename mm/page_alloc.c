@@ -1,0 +1,387 @@
+/*
+ * page_alloc.c - physical frames: a buddy allocator (Knowlton 1965; Knuth, TAOCP 1, 2.5).
+ *
+ * Memory is kept in blocks of 2^order frames, aligned to their size. Two blocks are buddies if
+ * together they make an aligned block of twice the size; flip one bit of a frame number and there it is:
+ *
+ *	order 2   [ 8  9 10 11 ][ 12 13 14 15 ]		8 ^ 4 = 12
+ *	order 1   [ 8  9 ][ 10 11 ]			8 ^ 2 = 10
+ *
+ * To allocate, take a free block of that order, or halve a larger one until it fits. To free, merge
+ * with the buddy for as long as that is free too. Both are O(MAX_ORDER).
+ *
+ * A free block hangs in its order's list by the struct page of its first frame. The other frames are
+ * PG_TAIL, which is 0: at boot we write one struct page a block. That of a frame in a hole may not
+ * even be mapped, so a buddy is looked at only inside the range of usable RAM that holds the
+ * block. No free block crosses the end of one: the map has merged what can be merged.
+ *
+ * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
+ * half to keep) a die decides, and frames come as scattered as after weeks of use.
+ */
+#include <kernel/panic.h>
+#include <kernel/printk.h>
+#include <kernel/spinlock.h>
+#include <kernel/string.h>
+#include <mm/memmap.h>
+#include <mm/page_alloc.h>
+
+static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
+static struct page_stats counted;		   /* page_lock; all but the states */
+static u64 die;					   /* page_lock; 0: we do not shuffle */
+static u64 fail_at;				   /* for tests; 0: no request is to fail */
+static struct spinlock page_lock = SPINLOCK("page_alloc");
+static const struct memmap *ram; /* what page_alloc_init was given */
+static u64 (*shrinkers[4])(void);
+static unsigned nr_shrinkers;
+
+const char *page_state_name(enum page_state state)
+{
+	static const char *const names[PG_NR_STATES] = { "tail",  "free", "reserved", "alloc",
+							 "table", "slab", "kmalloc",  "vmalloc" };
+
+	return state < PG_NR_STATES ? names[state] : "?";
+}
+
+/* The range of RAM that holds this frame, or NULL. */
+static const struct memrange *ram_range(u64 pfn)
+{
+	u64 pa = MIN(pfn, MEMMAP_LIMIT >> PAGE_SHIFT) << PAGE_SHIFT;
+	const struct memrange *range = memmap_find(ram, paddr(pa));
+
+	return range && memmap_is_ram(range->type) ? range : NULL;
+}
+
+bool pfn_valid(u64 pfn)
+{
+	return ram_range(pfn);
+}
+
+u64 nr_free_pages(void)
+{
+	return __atomic_load_n(&counted.free, __ATOMIC_RELAXED);
+}
+
+struct page *page_head(u64 pfn)
+{
+	const struct memrange *range = ram_range(pfn);
+
+	for (unsigned order = 0; range && order <= MAX_ORDER; order++) {
+		u64 head = ALIGN_DOWN(pfn, 1ul << order);
+		struct page *page = pfn_to_page(head);
+
+		if (head < range->start >> PAGE_SHIFT)
+			break;
+		if (page->state != PG_TAIL && head + (1ul << page->order) > pfn)
+			return page;
+	}
+	return NULL;
+}
+
+const char *page_text(char out[PAGE_TEXT], const struct page *page)
+{
+	u64 pfn = page_to_pfn(page);
+	const struct page *head = page_head(pfn);
+	u32 owner = head && head->state != PG_SLAB ? page->owner ?: head->owner : 0;
+	int n = snprintf(out, PAGE_TEXT, "frame 0x%lx, in %s block 0x%lx of 2^%u frames", pfn,
+			 head ? page_state_name(head->state) : "no", head ? page_to_pfn(head) : 0,
+			 head ? head->order : 0);
+
+	if (owner)
+		snprintf(out + n, PAGE_TEXT - n, ", last asked for by %pS",
+			 (void *)(address_map.image + owner));
+	return out;
+}
+
+/* A number below n: 0 unless we shuffle, then random (splitmix64: Steele et al., OOPSLA 2014). */
+static unsigned roll(unsigned n)
+{
+	u64 x = die ? die += 0x9e3779b97f4a7c15ul : 0; /* of 0, 0 comes */
+
+	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
+	x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
+	return (x >> 33) % n;
+}
+
+static void list_add(struct page *page, unsigned order)
+{
+	page->state = PG_FREE;
+	page->order = order;
+	page_list_add(&free_lists[order], page, roll(2));
+	counted.free_blocks[order]++;
+	counted.free += 1ul << order;
+}
+
+static void list_remove(struct page *page, unsigned order)
+{
+	page->state = PG_TAIL;
+	page_list_remove(&free_lists[order], page);
+	counted.free_blocks[order]--;
+	counted.free -= 1ul << order;
+}
+
+/* Take one block off the lists, split as needed. page_lock held. */
+static struct page *take_block(unsigned order)
+{
+	unsigned found[MAX_ORDER + 1], nr = 0, from;
+	u64 pfn;
+
+	for (from = order; from <= MAX_ORDER && (die || nr == 0); from++)
+		if (free_lists[from].first)
+			found[nr++] = from;
+	if (nr == 0)
+		return NULL;
+	from = found[roll(nr)];
+	pfn = roll(2) ? free_lists[from].last : free_lists[from].first;
+	list_remove(pfn_to_page(pfn), from);
+	while (from-- > order) {
+		pfn |= (u64)roll(2) << from; /* the half to keep */
+		list_add(pfn_to_page(pfn ^ (1ul << from)), from);
+	}
+	pfn_to_page(pfn)->state = PG_ALLOC;
+	pfn_to_page(pfn)->order = order;
+	return pfn_to_page(pfn);
+}
+
+/* Put a block back, merged with its buddies as far as that goes. page_lock held. */
+static void put_block(u64 pfn, unsigned order, const struct memrange *range)
+{
+	pfn_to_page(pfn)->state = PG_TAIL;
+	for (; order < MAX_ORDER; order++) {
+		u64 buddy = pfn ^ (1ul << order);
+		struct page *page = pfn_to_page(buddy);
+
+		if (buddy < range->start >> PAGE_SHIFT || buddy >= range->end >> PAGE_SHIFT ||
+		    page->state != PG_FREE || page->order != order)
+			break;
+		list_remove(page, order);
+		pfn &= buddy;
+	}
+	list_add(pfn_to_page(pfn), order);
+}
+
+/* Take up to nr blocks, holding the lock once; none, if there cannot be enough. */
+static u64 take(unsigned order, u64 nr, struct page **pages)
+{
+	irqflags_t flags = spin_lock(&page_lock);
+	u64 got = 0;
+
+	if (order <= MAX_ORDER && nr << order <= counted.free)
+		while (got < nr && (pages[got] = take_block(order)))
+			got++;
+	spin_unlock(&page_lock, flags);
+	return got;
+}
+
+/* Free one block, or say why not. page_lock held. */
+static const char *give_block(struct page *page, unsigned order)
+{
+	u64 pfn = page_to_pfn(page);
+	const struct page *head = page_head(pfn);
+
+	if (!head || pfn_to_page(pfn) != page)
+		return "is not the struct page of a frame of RAM";
+	if (head->state == PG_FREE)
+		return "is free already";
+	if (head->state == PG_RESERVED)
+		return "was never handed out";
+	if (head != page || head->order != order)
+		return "is not a block as it was allocated";
+	page->owner = page->state == PG_SLAB ? 0 : page->owner; /* slab_bits name nobody */
+	page->flags = 0;
+	if (CHECKING)
+		memset(page_address(page), JUNK, PAGE_SIZE << order);
+	put_block(pfn, order, ram_range(pfn));
+	return NULL;
+}
+
+/* Free blocks, holding the lock once. A wrong one panics, without it; those before are free then. */
+static void give(unsigned order, u64 nr, struct page **pages)
+{
+	irqflags_t flags = spin_lock(&page_lock);
+	const char *wrong = NULL;
+	char text[PAGE_TEXT];
+	u64 i = 0;
+
+	while (i < nr && !(wrong = give_block(pages[i], order)))
+		i++;
+	spin_unlock(&page_lock, flags);
+	if (wrong)
+		panic("__free_pages: page %p, order %u, %s\n  %s\n"
+		      "  free a block once, with the page and the order of its alloc_pages",
+		      (void *)pages[i], order, wrong, page_text(text, pages[i]));
+}
+
+bool page_alloc_fail_nth(u64 n)
+{
+	bool waiting = fail_at;
+
+	fail_at = CHECKING ? n : 0;
+	return waiting;
+}
+
+/* How many of the next nr requests come before the one that is to fail. */
+static u64 before_failure(u64 nr)
+{
+	u64 before = fail_at ? MIN(nr, fail_at - 1) : nr;
+
+	fail_at = fail_at > nr ? fail_at - nr : 0;
+	return before;
+}
+
+void register_shrinker(u64 (*fn)(void))
+{
+	BUG_ON(nr_shrinkers == ARRAY_SIZE(shrinkers));
+	shrinkers[nr_shrinkers++] = fn;
+}
+
+/* All nr blocks, or none. Returns how many. */
+static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, vaddr_t owner)
+{
+	u64 allowed = CHECKING ? before_failure(nr) : nr;
+	u64 got = take(order, allowed, pages);
+
+	if (got < allowed && !(gfp & __GFP_NORECLAIM)) {
+		for (unsigned i = 0; i < nr_shrinkers; i++)
+			shrinkers[i]();
+		got += take(order, allowed - got, pages + got);
+	}
+	if (got < nr) {
+		give(order, got, pages);
+		return 0;
+	}
+	for (u64 i = 0; i < nr; i++) {
+		page_set_owner(pages[i], PG_ALLOC, owner);
+		if (gfp & __GFP_ZERO)
+			memset(page_address(pages[i]), 0, PAGE_SIZE << order);
+	}
+	return nr;
+}
+
+struct page *alloc_pages(gfp_t gfp, unsigned order)
+{
+	struct page *page;
+
+	return alloc_blocks(gfp, order, 1, &page, CALLER()) ? page : NULL;
+}
+
+void __free_pages(struct page *page, unsigned order)
+{
+	give(order, 1, &page);
+}
+
+u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
+{
+	return alloc_blocks(gfp, 0, nr_pages, pages, CALLER());
+}
+
+void free_pages_bulk(u64 nr_pages, struct page **pages)
+{
+	give(0, nr_pages, pages);
+}
+
+void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg)
+{
+	for (const struct memrange *r = ram->range; r < ram->range + ram->nr; r++) {
+		u64 nr, end = memmap_is_ram(r->type) ? r->end >> PAGE_SHIFT : 0;
+
+		for (u64 pfn = r->start >> PAGE_SHIFT; pfn < end; pfn += nr) {
+			struct page *page = pfn_to_page(pfn);
+
+			nr = page->state == PG_TAIL ? 1 : 1ul << MIN(page->order, MAX_ORDER);
+			nr = MIN(nr, end - pfn);
+			fn(page, nr, arg);
+		}
+	}
+}
+
+static void count_block(struct page *page, u64 nr, void *arg)
+{
+	struct page_stats *stats = arg;
+
+	stats->state[page->state % PG_NR_STATES] += nr;
+	stats->total += page->state == PG_RESERVED ? 0 : nr;
+	stats->free += page->state == PG_FREE ? nr : 0;
+	stats->free_blocks[page->order % (MAX_ORDER + 1)] += page->state == PG_FREE;
+}
+
+void page_stats(struct page_stats *stats)
+{
+	irqflags_t flags = spin_lock(&page_lock);
+
+	*stats = (struct page_stats){ 0 };
+	for_each_block(count_block, stats);
+	spin_unlock(&page_lock, flags);
+}
+
+struct audit {
+	void (*complain)(const char *fmt, ...) printf_like(1, 2);
+	u64 faults;
+	struct page_stats found;
+};
+
+bool page_list_holds(const struct page_list *list, const struct page *page)
+{
+	u32 pfn = page_to_pfn(page);
+
+	return (!page->next || pfn_valid(page->next)) && (!page->prev || pfn_valid(page->prev)) &&
+	       (page->next ? pfn_to_page(page->next)->prev : list->last) == pfn &&
+	       (page->prev ? pfn_to_page(page->prev)->next : list->first) == pfn;
+}
+
+static void audit_block(struct page *page, u64 nr, void *arg)
+{
+	struct audit *audit = arg;
+	u64 pfn = page_to_pfn(page);
+	bool usable = ram_range(pfn)->type == MEM_USABLE, sound;
+
+	sound = page->state > PG_TAIL && page->state < PG_NR_STATES && page->order <= MAX_ORDER &&
+		nr == 1ul << page->order && IS_ALIGNED(pfn, nr) &&
+		usable == (page->state != PG_RESERVED);
+	sound = sound &&
+		(page->state != PG_FREE || page_list_holds(&free_lists[page->order], page));
+	for (u64 i = 1; i < nr; i++)
+		sound &= page[i].state == PG_TAIL;
+	if (!sound && ++audit->faults)
+		audit->complain("page_alloc: frame 0x%lx, %s RAM: state %u, order %u is unsound",
+				pfn, usable ? "usable" : "reserved", page->state, page->order);
+	count_block(page, nr, &audit->found);
+}
+
+u64 page_alloc_check(void (*complain)(const char *fmt, ...) printf_like(1, 2))
+{
+	struct audit audit = { .complain = complain };
+
+	for_each_block(audit_block, &audit);
+	if (memcmp(&audit.found, &counted, offsetof(struct page_stats, state)) && ++audit.faults)
+		complain("page_alloc: %lu frames, %lu free (or orders) are recounted as %lu, %lu",
+			 counted.total, counted.free, audit.found.total, audit.found.free);
+	return audit.faults;
+}
+
+/* Free a range of usable RAM in the largest aligned blocks, the highest first. */
+static void adopt(u64 pfn, u64 end)
+{
+	while (pfn < end) {
+		unsigned order = MIN(__builtin_ctzl(end), MAX_ORDER);
+
+		while (end - pfn < 1ul << order)
+			order--;
+		end -= 1ul << order;
+		list_add(pfn_to_page(end), order);
+	}
+}
+
+void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
+{
+	ram = map;
+	die = shuffle_seed;
+	for (const struct memrange *r = map->range + map->nr; r-- > map->range;) {
+		u64 pfn = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT;
+
+		if (r->type == MEM_USABLE)
+			adopt(pfn, end);
+		while (r->type != MEM_USABLE && memmap_is_ram(r->type) && pfn < end)
+			pfn_to_page(pfn++)->state = PG_RESERVED;
+	}
+	counted.total = counted.free;
+}

@@ -1,0 +1,182 @@
+/*
+ * tlb.c - nothing is reused before it is flushed everywhere.
+ *
+ * A CPU keeps translations it has read in its TLB, and tables it has passed in its
+ * paging-structure caches, and it is not told when memory changes under them. After vfree a stale
+ * pointer can therefore still reach the old frame, for as long as this CPU pleases. If that frame,
+ * or the address, or the page table between them, had a new owner by then, one bug would become
+ * two. Flushing at every free is the cure that costs most: INVLPG for every page, an interrupt to
+ * every other CPU.
+ *
+ * So what was unmapped waits here, and a flush is due only when enough has gathered:
+ *
+ *	vfree: clear entries ──► tlb_defer ──► … ──► flush every CPU ──► release: reuse
+ *	                         (waiting)           (once a batch)
+ *
+ * Linux defers the addresses in this way and hands the frames back at once; here the frames wait too,
+ * so that a stale pointer reads old data but never another owner's. The price is memory that is free
+ * and cannot be used yet: the batch is therefore bounded, and smaller when free memory is short. A
+ * release may defer something in turn (a page table that became empty); the next batch takes it.
+ *
+ * The list is taken off before the flush: what is deferred while the flush runs may have been
+ * unmapped too late for it.
+ */
+#include <arch/cpu.h>
+#include <arch/mmu.h>
+#include <kernel/panic.h>
+#include <kernel/spinlock.h>
+#include <mm/page_alloc.h>
+#include <mm/pagetable.h>
+#include <mm/tlb.h>
+
+#define BATCH_MAX_PAGES 8192 /* 32 MiB, as Linux's lazy_max_pages() on one CPU */
+
+struct batch {
+	struct tlb_deferred *first;
+	u32 tables; /* pfn of the first page table, linked by page->next; 0: none */
+	u64 nr_pages, nr_tables;
+};
+
+bool tlb_skip_flush;
+
+static struct spinlock tlb_lock = SPINLOCK("tlb");
+static struct batch waiting;	/* tlb_lock */
+static struct tlb_stats counts; /* tlb_lock */
+static enum tlb_mode tlb_mode;
+
+/* One flush, as it is sent to every CPU. nr_pages 0: everything. */
+struct flush {
+	vaddr_t va;
+	u64 nr_pages;
+};
+
+static void flush_this_cpu(void *arg)
+{
+	const struct flush *flush = arg;
+
+	if (tlb_skip_flush)
+		return;
+	if (flush->nr_pages)
+		mmu_flush_range(flush->va, flush->nr_pages);
+	else
+		mmu_flush_all();
+}
+
+static void flush_every_cpu(struct flush flush)
+{
+	irqflags_t flags = spin_lock(&tlb_lock);
+
+	counts.flushes++;
+	spin_unlock(&tlb_lock, flags);
+	flush_this_cpu(&flush);
+	on_other_cpus(flush_this_cpu, &flush);
+}
+
+void tlb_flush_range(vaddr_t va, u64 nr_pages)
+{
+	if (nr_pages)
+		flush_every_cpu((struct flush){ va, nr_pages });
+}
+
+static struct batch take_batch(void)
+{
+	irqflags_t flags = spin_lock(&tlb_lock);
+	struct batch batch = waiting;
+
+	waiting = (struct batch){ 0 };
+	spin_unlock(&tlb_lock, flags);
+	return batch;
+}
+
+static void release_batch(struct batch batch)
+{
+	struct tlb_deferred *next;
+	irqflags_t flags;
+
+	for (struct tlb_deferred *item = batch.first; item; item = next) {
+		next = item->next; /* release() may free the item */
+		item->release(item);
+	}
+	for (u32 pfn = batch.tables; pfn;) {
+		struct page *page = pfn_to_page(pfn);
+
+		pfn = page->next;
+		__free_pages(page, 0);
+	}
+	flags = spin_lock(&tlb_lock);
+	counts.released += batch.nr_pages;
+	spin_unlock(&tlb_lock, flags);
+}
+
+u64 tlb_purge(void)
+{
+	u64 released = 0;
+
+	for (;;) {
+		struct batch batch = take_batch();
+
+		if (!batch.first && !batch.tables)
+			return released;
+		flush_every_cpu((struct flush){ 0, 0 });
+		release_batch(batch);
+		released += batch.nr_pages + batch.nr_tables;
+	}
+}
+
+/* How many pages may wait: less when memory is short. */
+static u64 batch_limit(void)
+{
+	return MIN(BATCH_MAX_PAGES, nr_free_pages() / 8);
+}
+
+void tlb_defer(struct tlb_deferred *self, u64 nr_pages)
+{
+	irqflags_t flags = spin_lock(&tlb_lock);
+	bool due;
+
+	self->next = waiting.first;
+	waiting.first = self;
+	waiting.nr_pages += nr_pages;
+	counts.deferred += nr_pages;
+	due = tlb_mode == TLB_EAGER || waiting.nr_pages > batch_limit();
+	spin_unlock(&tlb_lock, flags);
+	if (due)
+		tlb_purge();
+}
+
+void tlb_defer_table(pte_t *table)
+{
+	struct page *page = virt_to_page(table);
+	irqflags_t flags = spin_lock(&tlb_lock);
+
+	page->next = waiting.tables;
+	waiting.tables = page_to_pfn(page);
+	waiting.nr_tables++;
+	spin_unlock(&tlb_lock, flags);
+}
+
+void tlb_stats(struct tlb_stats *stats)
+{
+	irqflags_t flags = spin_lock(&tlb_lock);
+
+	*stats = counts;
+	stats->waiting = waiting.nr_pages;
+	stats->tables_waiting = waiting.nr_tables;
+	spin_unlock(&tlb_lock, flags);
+}
+
+enum tlb_mode tlb_get_mode(void)
+{
+	return tlb_mode;
+}
+
+void tlb_set_mode(enum tlb_mode mode)
+{
+	tlb_mode = mode;
+}
+
+void tlb_init(enum tlb_mode mode)
+{
+	tlb_set_mode(mode);
+	register_shrinker(tlb_purge);
+}

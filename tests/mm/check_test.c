@@ -1,0 +1,119 @@
+/*
+ * The checker must find what is planted: each test breaks one invariant, asks, and mends it.
+ */
+#include <kernel/test.h>
+#include <mm/mm.h>
+#include <mm/pagetable.h>
+#include <mm/slab.h>
+#include <mm/tlb.h>
+#include <mm/vmalloc.h>
+
+static void ignore(const char *fmt, ...)
+{
+	(void)fmt;
+}
+
+static u64 faults(void)
+{
+	return mm_check(ignore);
+}
+
+/* Faults found while *entry is something else. */
+static u64 faults_with(pte_t *entry, pte_t planted)
+{
+	pte_t was = pte_exchange(entry, planted);
+	u64 found = faults();
+
+	pte_set(entry, was);
+	return found;
+}
+
+TEST(check, clean_to_begin_with)
+{
+	EXPECT_EQ(faults(), 0);
+}
+
+TEST(check, finds_broken_areas)
+{
+	char *p = vmalloc(3 * PAGE_SIZE);
+	pte_t *guard, *pages;
+
+	EXPECT(p);
+	pages = pt_entry(&kernel_pt, (vaddr_t)p);
+	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
+	EXPECT(faults_with(guard, (pte_t){ 0 }) > 0);		  /* no descriptor */
+	EXPECT(faults_with(guard, pte_get(pages)) > 0);		  /* a guard that is mapped */
+	EXPECT(faults_with(&pages[1], pte_get(&pages[0])) > 0);	  /* a frame mapped twice */
+	EXPECT(faults_with(&pages[1], (pte_t){ 0 }) > 0);	  /* a hole */
+	EXPECT(faults_with(&pages[2], pte_make_note(pte_get(&pages[2]).v)) > 0);
+	EXPECT_EQ(faults(), 0);
+	vfree(p);
+}
+
+TEST(check, finds_forbidden_permissions)
+{
+	char *p = vmalloc(PAGE_SIZE);
+	pte_t *entry, leaf;
+
+	EXPECT(p);
+	entry = pt_entry(&kernel_pt, (vaddr_t)p);
+	leaf = pte_get(entry);
+	EXPECT(faults_with(entry, (pte_t){ leaf.v & ~PTE_NX }) > 0); /* W and X */
+	EXPECT(faults_with(entry, (pte_t){ leaf.v | PTE_U }) > 0);
+	EXPECT(faults_with(entry, pte_make_leaf(pte_paddr(leaf, 1), 1, PAGE_KERNEL_ROX)) > 0);
+	EXPECT_EQ(faults(), 0);
+	vfree(p);
+}
+
+TEST(check, finds_a_lost_frame)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+
+	EXPECT(page);
+	page->state = PG_VMALLOC;
+	EXPECT(faults() > 0);
+	page->state = PG_TABLE;
+	EXPECT(faults() > 0);
+	page->state = PG_FREE;
+	EXPECT(faults() > 0);
+	page->state = PG_ALLOC;
+	EXPECT_EQ(faults(), 0);
+	__free_pages(page, 0);
+}
+
+TEST(check, finds_a_mapping_at_zero)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	u64 found;
+
+	EXPECT(page);
+	EXPECT_EQ(pt_map(&kernel_pt, 0, page_to_phys(page), 1, PAGE_KERNEL_RO), 0);
+	found = faults();
+	pt_unmap(&kernel_pt, 0, 1);
+	pt_prune(&kernel_pt, 0, 1, 0, 1ul << 47, tlb_defer_table);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+	EXPECT(found > 0);
+	EXPECT_EQ(faults(), 0);
+}
+
+/* The image's code must not be writable by its other name. */
+TEST(check, finds_a_writable_alias_of_code)
+{
+	const struct image_section *text = NULL;
+	vaddr_t alias;
+	u64 found;
+
+	for (unsigned i = 0; i < address_map.nr_sections; i++)
+		if (address_map.sections[i].prot == PAGE_KERNEL_ROX)
+			text = &address_map.sections[i];
+	if (!text)
+		SKIP("no kernel image on this machine");
+	alias = (vaddr_t)phys_to_virt(virt_to_phys((void *)text->start));
+	EXPECT_EQ(pt_protect(&kernel_pt, alias, 1, PAGE_KERNEL), 0);
+	found = faults();
+	EXPECT_EQ(pt_protect(&kernel_pt, alias, 1, PAGE_KERNEL_RO), 0);
+	tlb_flush_range(alias, 1);
+	EXPECT(found > 0);
+	EXPECT_EQ(faults(), 0);
+}

@@ -1,0 +1,586 @@
+/*
+ * Page tables against a dictionary: what is mapped where, in leaves of which size, and which tables
+ * there must be. The tables are our own and never loaded, so that any address will do: both halves
+ * and their very ends, with 4 and with 5 levels.
+ */
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <mm/page_alloc.h>
+#include <mm/pagetable.h>
+
+#define ARENA (4 * GiB)
+#define LEAVES_ORDER 5
+#define LEAVES_MAX ((PAGE_SIZE << LEAVES_ORDER) / sizeof(struct leaf))
+#define TABLES_MAX 512
+
+static struct pagetable pt;
+static u64 live, fail_at; /* tables handed out; the get that is to fail, 0: none */
+
+static pte_t *counting_get(void)
+{
+	pte_t *table = fail_at && --fail_at == 0 ? NULL : page_alloc_tables.get();
+
+	live += table != NULL;
+	return table;
+}
+
+static void counting_put(pte_t *table)
+{
+	live--;
+	page_alloc_tables.put(table);
+}
+
+static struct page_source counting = { counting_get, counting_put };
+
+/* The dictionary. Addresses are folded, so that their order is that of the walk. */
+struct leaf {
+	u64 at, pa;
+	u32 level, prot;
+};
+
+static struct {
+	struct leaf *leaf; /* rising */
+	u64 nr;
+	struct {
+		u64 at;
+		int level;
+	} table[TABLES_MAX]; /* all but the root, in any order */
+	u64 nr_tables;
+} model;
+
+static vaddr_t unfold(u64 at)
+{
+	return va_unfold(at, pt.levels);
+}
+
+static u64 leaf_end(const struct leaf *leaf)
+{
+	return leaf->at + level_bytes(leaf->level);
+}
+
+/* The first leaf that ends behind at; model.nr if none does. */
+static u64 find_leaf(u64 at)
+{
+	u64 lo = 0, hi = model.nr;
+
+	while (lo < hi) {
+		u64 mid = (lo + hi) / 2;
+
+		if (leaf_end(&model.leaf[mid]) > at)
+			hi = mid;
+		else
+			lo = mid + 1;
+	}
+	return lo;
+}
+
+static bool model_overlaps(u64 at, u64 end)
+{
+	u64 i = find_leaf(at);
+
+	return i < model.nr && model.leaf[i].at < end;
+}
+
+/* Put nr new leaves in place of those from the i-th on. */
+static struct leaf *replace(u64 i, u64 nr_old, u64 nr_new)
+{
+	BUG_ON(model.nr - nr_old + nr_new > LEAVES_MAX);
+	memmove(model.leaf + i + nr_new, model.leaf + i + nr_old,
+		(model.nr - i - nr_old) * sizeof(struct leaf));
+	model.nr += nr_new - nr_old;
+	return model.leaf + i;
+}
+
+static bool has_table(u64 at, int level)
+{
+	for (u64 i = 0; i < model.nr_tables; i++)
+		if (model.table[i].level == level &&
+		    model.table[i].at == ALIGN_DOWN(at, level_bytes(level + 1)))
+			return true;
+	return false;
+}
+
+/* The tables on the way down to the one of this level. */
+static void add_tables(u64 at, int level)
+{
+	for (; level < pt.levels; level++) {
+		if (has_table(at, level))
+			continue;
+		BUG_ON(model.nr_tables == TABLES_MAX);
+		model.table[model.nr_tables].at = ALIGN_DOWN(at, level_bytes(level + 1));
+		model.table[model.nr_tables++].level = level;
+	}
+}
+
+static void model_map(u64 at, u64 end, u64 pa, pgprot_t prot)
+{
+	for (int level; at < end; at += level_bytes(level), pa += level_bytes(level)) {
+		for (level = 3; level > 1; level--)
+			if (IS_ALIGNED(at | pa, level_bytes(level)) &&
+			    end - at >= level_bytes(level) && !has_table(at, level - 1))
+				break;
+		*replace(find_leaf(at), 0, 1) = (struct leaf){ at, pa, level, prot };
+		add_tables(at, level);
+	}
+}
+
+static void model_split(u64 at)
+{
+	for (u64 i; i = find_leaf(at), i < model.nr && model.leaf[i].at < at;) {
+		struct leaf whole = model.leaf[i], *part = replace(i, 1, PT_ENTRIES);
+
+		whole.level--;
+		add_tables(whole.at, whole.level);
+		for (int j = 0; j < PT_ENTRIES; j++, whole.at += level_bytes(whole.level)) {
+			part[j] = whole;
+			whole.pa += level_bytes(whole.level);
+		}
+	}
+}
+
+/* PAGE_NONE: unmap. */
+static void model_protect(u64 at, u64 end, pgprot_t prot)
+{
+	u64 first, last;
+
+	model_split(at);
+	model_split(end);
+	first = find_leaf(at);
+	last = find_leaf(end);
+	for (u64 i = first; i < last; i++)
+		model.leaf[i].prot = prot;
+	if (prot == PAGE_NONE)
+		replace(first, last - first, 0);
+}
+
+static void begin(int levels)
+{
+	struct page *root = alloc_pages(__GFP_ZERO, 0);
+
+	model.leaf = __get_free_pages(GFP_KERNEL, LEAVES_ORDER);
+	model.nr = model.nr_tables = live = fail_at = 0;
+	BUG_ON(!root || !model.leaf);
+	pt = (struct pagetable){ page_address(root), levels, &counting };
+}
+
+static void free_tables(pte_t *table, int level)
+{
+	for (int i = 0; level > 1 && i < PT_ENTRIES; i++)
+		if (pte_present(table[i]) && !pte_is_leaf(table[i], level)) {
+			free_tables(phys_to_virt(pte_paddr(table[i], level)), level - 1);
+			counting.put(phys_to_virt(pte_paddr(table[i], level)));
+		}
+}
+
+/* Returns the number of tables that had been lost. */
+static u64 end(void)
+{
+	free_tables(pt.root, pt.levels);
+	free_pages(pt.root, 0);
+	free_pages(model.leaf, LEAVES_ORDER);
+	return live;
+}
+
+/* All that the tables say is what the dictionary says, and nothing more. */
+static bool agrees(void)
+{
+	vaddr_t va = 0;
+	struct mapping m;
+	int level;
+	u64 i;
+
+	for (i = 0; pt_next(&pt, &va, 0, &level); i++, va += level_bytes(level)) {
+		const struct leaf *leaf = &model.leaf[i];
+
+		if (i == model.nr || va != unfold(leaf->at) || level != (int)leaf->level) {
+			test_fail(__FILE__, __LINE__, "leaf", "level %d at 0x%lx is not expected",
+				  level, va);
+			return false;
+		}
+		if (!pt_lookup(&pt, va + test_random() % level_bytes(level), &m) || m.va != va ||
+		    m.pa.v != leaf->pa || m.level != level || m.bytes != level_bytes(level) ||
+		    m.prot != leaf->prot) {
+			test_fail(__FILE__, __LINE__, "leaf",
+				  "at 0x%lx: 0x%lx %s, expected 0x%lx %s", va, m.pa.v,
+				  pgprot_text(m.prot), leaf->pa, pgprot_text(leaf->prot));
+			return false;
+		}
+		if (va + level_bytes(level) == 0) { /* that was the last page of all */
+			i++;
+			break;
+		}
+	}
+	if (i != model.nr || live != model.nr_tables || pt_count_tables(&pt) != live + 1) {
+		test_fail(__FILE__, __LINE__, "counts", "%lu of %lu leaves, %lu of %lu tables, %lu live",
+			  i, model.nr, pt_count_tables(&pt) - 1, model.nr_tables, live);
+		return false;
+	}
+	return true;
+}
+
+/* From any address, the nearest leaf backwards and forwards. */
+static bool neighbours_agree(u64 at)
+{
+	vaddr_t next = unfold(at), prev = next;
+	u64 i = find_leaf(at);
+	bool hit = i < model.nr && model.leaf[i].at <= at, found;
+	int level;
+
+	found = pt_next(&pt, &next, 0, &level);
+	if (found != (i < model.nr) || (found && next != unfold(model.leaf[i].at)))
+		return false;
+	i -= !hit; /* wraps if there is none */
+	found = pt_prev(&pt, &prev, 0, &level);
+	if (found != (i < model.nr) || (found && prev != unfold(model.leaf[i].at)))
+		return false;
+	if (!found)
+		return true;
+	/* The last byte of that leaf is far enough to go, the next one is not. */
+	prev = unfold(at);
+	if (!pt_prev(&pt, &prev, unfold(MIN(at, leaf_end(&model.leaf[i]) - 1)), &level))
+		return false;
+	prev = unfold(at);
+	return hit || !pt_prev(&pt, &prev, unfold(leaf_end(&model.leaf[i])), &level);
+}
+
+/* A place in one of five arenas: the ends of both halves, and somewhere. */
+static u64 random_place(u64 align, u64 *arena_end)
+{
+	u64 half = level_bytes(pt.levels + 1) / 2;
+	const u64 arenas[] = { 0, half - ARENA, half, 2 * half - ARENA, half + 0x42c0000000 };
+	u64 arena = arenas[test_random() % ARRAY_SIZE(arenas)];
+
+	*arena_end = arena + ARENA;
+	return arena + ALIGN_DOWN(test_random() % ARENA, align);
+}
+
+/* Something to map: of few leaves, but of every mixture of sizes. */
+static void random_range(u64 *at, u64 *stop, u64 *pa)
+{
+	static const u64 aligns[] = { 4 * KiB, 2 * MiB, 2 * MiB, GiB };
+	const u64 sizes[] = { 4 * KiB, 16 * KiB, 2 * MiB, 2 * MiB + 8 * KiB, 6 * MiB, GiB, GiB + 2 * MiB };
+	u64 bytes = sizes[test_random() % ARRAY_SIZE(sizes)], arena_end, skew;
+
+	*at = random_place(aligns[test_random() % ARRAY_SIZE(aligns)], &arena_end);
+	*stop = MIN(*at + bytes, arena_end);
+	skew = test_random() % 3 == 0 ? (*stop - *at <= 64 * KiB ? 4 * KiB : 2 * MiB) : 0;
+	*pa = (test_random() % 64 + 1) * GiB + *at % GiB + skew * (test_random() % 512);
+}
+
+static pgprot_t random_prot(void)
+{
+	return PAGE_KERNEL_RO + test_random() % 3;
+}
+
+static bool broken; /* a step has failed: the model no longer knows what is there */
+
+#define STEP_EQ(a, b)                                                                       \
+	do {                                                                                \
+		u64 a_ = (u64)(a), b_ = (u64)(b);                                           \
+		if (a_ != b_) {                                                             \
+			broken = true;                                                      \
+			test_fail(__FILE__, __LINE__, #a " == " #b, "was 0x%lx and 0x%lx", a_, b_); \
+			return;                                                             \
+		}                                                                           \
+	} while (0)
+
+/*
+ * Let call fail at its first table, at its second, … until it does not: each time nothing may have
+ * changed. At most spare more tables may have been asked for than were made.
+ */
+#define STEP_UNWINDS(call, spare)                                      \
+	do {                                                           \
+		u64 n_, before_ = live;                                \
+		int error_;                                            \
+		for (n_ = 0;; n_++) {                                  \
+			fail_at = n_ + 1;                              \
+			error_ = (call);                               \
+			if (error_ != -ENOMEM)                         \
+				break;                                 \
+			STEP_EQ(fail_at, 0);                           \
+			STEP_EQ(live, before_);                        \
+			STEP_EQ(n_ != 1 || agrees(), true);             \
+		}                                                      \
+		fail_at = 0;                                           \
+		STEP_EQ(error_, 0);                                    \
+		STEP_EQ(n_ < live - before_, false);                   \
+		STEP_EQ(n_ > live - before_ + (spare), false);         \
+	} while (0)
+
+/* Tables of 4 KiB entries in the range: there the leaves will be small. */
+static u64 empty_tables(u64 at, u64 stop)
+{
+	u64 nr = 0;
+
+	for (u64 i = 0; i < model.nr_tables; i++)
+		nr += model.table[i].level == 1 && model.table[i].at < stop &&
+		      model.table[i].at + 2 * MiB > at;
+	return nr;
+}
+
+static void random_map(void)
+{
+	u64 at, stop, pa;
+	pgprot_t prot = random_prot();
+
+	random_range(&at, &stop, &pa);
+	if (model_overlaps(at, stop)) {
+		STEP_EQ(pt_map(&pt, unfold(at), paddr(pa), (stop - at) / PAGE_SIZE, prot), -EEXIST);
+		return;
+	}
+	if (empty_tables(at, stop) > 3)
+		return; /* more leaves than the dictionary has room for */
+	STEP_UNWINDS(pt_map(&pt, unfold(at), paddr(pa), (stop - at) / PAGE_SIZE, prot), 0);
+	model_map(at, stop, pa, prot);
+}
+
+static void random_populate(void)
+{
+	u64 at, stop, pa;
+
+	random_range(&at, &stop, &pa);
+	stop = MIN(stop, at + 16 * MiB);
+	if (model_overlaps(at, stop))
+		return;
+	STEP_UNWINDS(pt_populate(&pt, unfold(at), (stop - at) / PAGE_SIZE), 0);
+	for (u64 page = at; page < stop; page += PAGE_SIZE)
+		if (page == at || IS_ALIGNED(page, 2 * MiB))
+			add_tables(page, 1);
+	STEP_EQ(pte_get(pt_entry(&pt, unfold(stop - PAGE_SIZE))).v, 0);
+}
+
+/* From the i-th leaf on up to some other, in the same half. */
+static void random_leaves(u64 i, u64 most, u64 *at, u64 *stop)
+{
+	u64 half = level_bytes(pt.levels + 1) / 2, j = i + test_random() % most;
+
+	*at = model.leaf[i].at;
+	*stop = leaf_end(&model.leaf[MIN(j, model.nr - 1)]);
+	if (*at < half)
+		*stop = MIN(*stop, half);
+}
+
+static void random_unmap(void)
+{
+	u64 at, stop;
+
+	if (!model.nr)
+		return;
+	random_leaves(test_random() % model.nr, 600, &at, &stop);
+	pt_unmap(&pt, unfold(at), (stop - at) / PAGE_SIZE);
+	model_protect(at, stop, PAGE_NONE);
+}
+
+static bool model_covers(u64 at, u64 stop)
+{
+	for (u64 i = find_leaf(at); at < stop; at = leaf_end(&model.leaf[i++]))
+		if (i == model.nr || model.leaf[i].at > at)
+			return false;
+	return true;
+}
+
+/* Beginning and ending at leaves, or inside: in two leaves, or both in one. */
+static void random_protect(void)
+{
+	pgprot_t prot = random_prot();
+	u64 at, stop, i;
+
+	if (!model.nr)
+		return;
+	i = test_random() % model.nr;
+	random_leaves(i, 3, &at, &stop);
+	if (test_random() % 2)
+		at += ALIGN_DOWN(test_random() % level_bytes(model.leaf[i].level), PAGE_SIZE);
+	if (test_random() % 2)
+		stop = at + ALIGN_UP(test_random() % (stop - at) + 1, PAGE_SIZE);
+	if (!model_covers(at, stop)) {
+		STEP_EQ(pt_protect(&pt, unfold(at), (stop - at) / PAGE_SIZE, prot), -ENOENT);
+		return;
+	}
+	STEP_UNWINDS(pt_protect(&pt, unfold(at), (stop - at) / PAGE_SIZE, prot), 2);
+	model_protect(at, stop, prot);
+}
+
+static u64 gone_empty, gone_full;
+
+static void gone(pte_t *table)
+{
+	bool empty = true;
+
+	for (int i = 0; i < PT_ENTRIES; i++)
+		empty &= pte_none(table[i]);
+	gone_empty += empty;
+	gone_full += !empty;
+	counting.put(table);
+}
+
+static bool table_within(u64 i, u64 lo, u64 hi)
+{
+	return model.table[i].at >= lo &&
+	       model.table[i].at + level_bytes(model.table[i].level + 1) <= hi;
+}
+
+/* Do all tables that serve only [lo, hi) serve part of [at, stop) too? */
+static bool in_the_way(u64 lo, u64 hi, u64 at, u64 stop)
+{
+	for (u64 i = 0; i < model.nr_tables; i++)
+		if (table_within(i, lo, hi) &&
+		    (table_within(i, lo, at) || table_within(i, stop, hi)))
+			return false;
+	return true;
+}
+
+/* Part of a gap between leaves was freed: exactly the tables go that serve nothing but the gap. */
+static void random_prune(void)
+{
+	u64 half = level_bytes(pt.levels + 1) / 2, at, stop, arena_end, lo, hi, i, expected = 0;
+
+	at = random_place(PAGE_SIZE, &arena_end);
+	i = find_leaf(at);
+	if (i < model.nr && model.leaf[i].at <= at)
+		return;
+	lo = MAX(i ? leaf_end(&model.leaf[i - 1]) : 0, at < half ? 0 : half);
+	hi = MIN(i < model.nr ? model.leaf[i].at : 2 * half, at < half ? half : 2 * half);
+	at = test_random() % 2 ? at : lo;
+	stop = ALIGN_DOWN(at + test_random() % ARENA + PAGE_SIZE, PAGE_SIZE);
+	stop = test_random() % 2 ? MIN(stop, hi) : hi;
+	if (!in_the_way(lo, hi, at, stop))
+		return;
+	for (i = model.nr_tables; i-- > 0;) {
+		if (!table_within(i, lo, hi))
+			continue;
+		expected++;
+		model.table[i] = model.table[--model.nr_tables];
+	}
+	gone_empty = gone_full = 0;
+	pt_prune(&pt, unfold(at), (stop - at) / PAGE_SIZE, unfold(lo), unfold(hi), gone);
+	STEP_EQ(gone_empty, expected);
+	STEP_EQ(gone_full, 0);
+}
+
+static void (*const steps[])(void) = { random_map,   random_map,	random_populate, random_unmap,
+				       random_prune, random_protect, random_prune };
+
+static void compare_with_model(int levels)
+{
+	u64 arena_end;
+
+	begin(levels);
+	broken = false;
+	for (int i = 0; i < 150 && !broken; i++) {
+		while (model.nr > LEAVES_MAX / 2)
+			random_unmap();
+		steps[test_random() % ARRAY_SIZE(steps)]();
+		broken |= broken || !agrees();
+		for (int j = 0; j < 8; j++)
+			if (!neighbours_agree(random_place(PAGE_SIZE, &arena_end)))
+				test_fail(__FILE__, __LINE__, "pt_next and pt_prev", "disagree");
+	}
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, model_4_levels)
+{
+	compare_with_model(4);
+}
+
+TEST(pagetable, model_5_levels)
+{
+	compare_with_model(5);
+}
+
+/* Pages of every size at once, split in the middle: the translations stay, the table count is exact. */
+TEST(pagetable, split_keeps_translations)
+{
+	const vaddr_t va = 0xffff900000000000;
+	struct mapping m;
+
+	begin(4);
+	EXPECT_EQ(pt_map(&pt, va, paddr(8 * GiB), GiB / PAGE_SIZE, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 1);
+	EXPECT_EQ(pt_protect(&pt, va + 6 * MiB + 5 * PAGE_SIZE, 1, PAGE_KERNEL_RO), 0);
+	EXPECT_EQ(live, 3);
+	for (u64 at = 0; at < GiB; at += m.bytes) {
+		bool inside = at >= 6 * MiB && at < 8 * MiB;
+
+		EXPECT(pt_lookup(&pt, va + at, &m));
+		EXPECT_EQ(m.pa.v, 8 * GiB + at);
+		EXPECT_EQ(m.level, inside ? 1 : 2);
+		EXPECT_EQ(m.prot, at == 6 * MiB + 5 * PAGE_SIZE ? PAGE_KERNEL_RO : PAGE_KERNEL);
+	}
+	EXPECT_EQ(pt_populate(&pt, va + 16 * MiB, 1), 0);
+	EXPECT_EQ(live, 4);
+	EXPECT(pt_lookup(&pt, va + 16 * MiB + 12345, &m));
+	EXPECT_EQ(m.pa.v, 8 * GiB + 16 * MiB + 3 * PAGE_SIZE);
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, leaf_levels_are_obeyed)
+{
+	const int had = address_map.leaf_levels;
+	struct mapping m;
+	int error;
+
+	begin(5);
+	address_map.leaf_levels = 2;
+	error = pt_map(&pt, GiB, paddr(GiB), GiB / PAGE_SIZE, PAGE_KERNEL_ROX);
+	address_map.leaf_levels = had;
+	EXPECT_EQ(error, 0);
+	EXPECT(pt_lookup(&pt, 2 * GiB - 1, &m));
+	EXPECT_EQ(m.bytes, 2 * MiB);
+	EXPECT_EQ(end(), 0);
+}
+
+/* A note is an entry in use: found, not mapped over, and not for pt_unmap to clear. */
+TEST(pagetable, notes_stay)
+{
+	vaddr_t va = 0;
+	int level;
+
+	begin(4);
+	EXPECT_EQ(pt_populate(&pt, 16 * PAGE_SIZE, 2), 0);
+	pte_set(pt_entry(&pt, 17 * PAGE_SIZE), pte_make_note(0x1234568));
+	EXPECT(pt_next(&pt, &va, GiB, &level));
+	EXPECT_EQ(va, 17 * PAGE_SIZE);
+	EXPECT_EQ(pt_map(&pt, 16 * PAGE_SIZE, paddr(0), 2, PAGE_KERNEL), -EEXIST);
+	pt_unmap(&pt, 0, 512);
+	EXPECT_EQ(pte_get(pt_entry(&pt, 17 * PAGE_SIZE)).v, 0x1234568);
+	EXPECT_EQ(end(), 0);
+}
+
+static void unaligned(void *arg)
+{
+	(void)!pt_map(&pt, (vaddr_t)arg, paddr(0), 1, PAGE_KERNEL);
+}
+
+static void part_of_a_leaf(void *arg)
+{
+	pt_unmap(&pt, (vaddr_t)arg, 1);
+}
+
+static void nothing_permitted(void *arg)
+{
+	(void)!pt_map(&pt, (vaddr_t)arg, paddr(0), 1, PAGE_NONE);
+}
+
+TEST(pagetable, misuse_changes_nothing)
+{
+	begin(4);
+	EXPECT_EQ(pt_map(&pt, 2 * MiB, paddr(0), 512, PAGE_KERNEL), 0);
+	model_map(2 * MiB, 4 * MiB, 0, PAGE_KERNEL);
+	EXPECT_PANIC(unaligned, 0x1001, "BUG");
+	EXPECT_PANIC(unaligned, 0x0000800000000000, "BUG");
+	EXPECT_PANIC(part_of_a_leaf, 2 * MiB, "BUG");
+	EXPECT_PANIC(nothing_permitted, 0x1000, "BUG");
+	EXPECT(agrees());
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, canonical_addresses)
+{
+	EXPECT(va_canonical(0x00007fffffffffff, 4) && !va_canonical(0x0000800000000000, 4));
+	EXPECT(va_canonical(0xffff800000000000, 4) && !va_canonical(0xffff7fffffffffff, 4));
+	EXPECT(va_canonical(0x00ffffffffffffff, 5) && !va_canonical(0x0100000000000000, 5));
+	EXPECT(va_canonical(0xff00000000000000, 5) && !va_canonical(0xfeffffffffffffff, 5));
+	EXPECT(va_canonical(0, 4) && va_canonical(~0ul, 4) && va_canonical(~0ul, 5));
+}

@@ -1,0 +1,340 @@
+/*
+ * vmalloc: what it promises, what it refuses, and that every road back is whole.
+ */
+#include <arch/machine.h>
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <mm/pagetable.h>
+#include <mm/slab.h>
+#include <mm/tlb.h>
+#include <mm/vmalloc.h>
+
+static bool readable(const void *p)
+{
+	u8 byte;
+
+	return probe_read((vaddr_t)p, &byte);
+}
+
+static u64 waiting(void)
+{
+	struct tlb_stats stats;
+
+	tlb_stats(&stats);
+	return stats.waiting;
+}
+
+/* Frames from both ends of a shattered memory: neighbours in the area are none in RAM. */
+TEST(vmalloc, scattered_frames_one_range)
+{
+	enum { N = 16 };
+	struct page *hole[4 * N];
+	u64 adjacent = 0;
+	u8 *p;
+
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 4 * N, hole), 4 * N);
+	for (int i = 0; i < 4 * N; i += 2)
+		__free_pages(hole[i], 0);
+	p = vmalloc(N * PAGE_SIZE);
+	for (int i = 1; i < 4 * N; i += 2)
+		__free_pages(hole[i], 0);
+	EXPECT(p);
+	for (u64 i = 0; i < N * PAGE_SIZE; i++)
+		p[i] = i * 7 + i / PAGE_SIZE;
+	for (u64 i = 0; i < N; i++) {
+		struct page *page = vmalloc_to_page(p + i * PAGE_SIZE);
+		u8 *direct;
+
+		EXPECT(page);
+		EXPECT_EQ(page->state, PG_VMALLOC);
+		direct = page_address(page);
+		for (u64 j = 0; j < PAGE_SIZE; j++)
+			if (direct[j] != (u8)((i * PAGE_SIZE + j) * 7 + i))
+				EXPECT_EQ(direct[j], (i * PAGE_SIZE + j) * 7 + i);
+		if (i && vmalloc_to_pfn(p + i * PAGE_SIZE) ==
+				 vmalloc_to_pfn(p + (i - 1) * PAGE_SIZE) + 1)
+			adjacent++;
+	}
+	EXPECT(adjacent < N / 2);
+	vfree(p);
+}
+
+TEST(vmalloc, guards_on_both_sides)
+{
+	char *p = vmalloc(3 * PAGE_SIZE + 1), *q = vmalloc(1);
+	struct vm_area area;
+
+	EXPECT(p && q);
+	EXPECT(is_vmalloc_addr(p) && IS_ALIGNED((vaddr_t)p, PAGE_SIZE));
+	EXPECT(readable(p) && readable(p + 4 * PAGE_SIZE - 1));
+	EXPECT(!readable(p - 1) && !readable(p + 4 * PAGE_SIZE));
+	EXPECT(!readable(q - 1) && !readable(q + PAGE_SIZE));
+	EXPECT(!probe_write((vaddr_t)p - 1, 1) && !probe_write((vaddr_t)p + 4 * PAGE_SIZE, 1));
+	EXPECT(find_vm_area((vaddr_t)p + 2 * PAGE_SIZE + 5, &area));
+	EXPECT_EQ(area.start, p);
+	EXPECT_EQ(area.nr_pages, 4);
+	EXPECT_EQ(area.kind, VM_ALLOC);
+	EXPECT(find_vm_area((vaddr_t)p - 1, &area));
+	EXPECT_EQ(area.start, p);
+	EXPECT(address_map.image + area.caller - (vaddr_t)test_vmalloc_guards_on_both_sides < PAGE_SIZE);
+	vfree(p);
+	vfree(q);
+}
+
+TEST(vmalloc, refuses_impossible_sizes)
+{
+	EXPECT(!vmalloc(0));
+	EXPECT(!vzalloc(0));
+	EXPECT(!vmalloc(~0ul));
+	EXPECT(!vmalloc(~0ul - PAGE_SIZE + 2));
+	EXPECT(!vmalloc(1ul << 63));
+	EXPECT(!vmalloc(VMALLOC_END - VMALLOC_START));
+	EXPECT(!vmalloc((nr_free_pages() + 1) * PAGE_SIZE));
+	EXPECT(!vmalloc_array(1ul << 33, 1ul << 31));
+	EXPECT(!vmalloc_array(0, 8));
+	EXPECT(!vmap(NULL, 0, PAGE_KERNEL));
+	EXPECT_EQ(waiting(), 0);
+}
+
+TEST(vmalloc, zeroed)
+{
+	u8 *p = vmalloc(8 * PAGE_SIZE);
+
+	EXPECT(p);
+	memset(p, 0xa5, 8 * PAGE_SIZE);
+	vfree(p);
+	vm_unmap_aliases();
+	p = vzalloc(8 * PAGE_SIZE);
+	EXPECT(p);
+	for (u64 i = 0; i < 8 * PAGE_SIZE; i++)
+		if (p[i])
+			EXPECT_EQ(p[i], 0);
+	vfree(p);
+}
+
+static void do_vfree(void *p)
+{
+	vfree(p);
+}
+
+static void do_vunmap(void *p)
+{
+	vunmap(p);
+}
+
+TEST(vmalloc, misuse_is_told)
+{
+	char *p = vmalloc(3 * PAGE_SIZE), *k = kmalloc(64, GFP_KERNEL), *m;
+	struct page *page = vmalloc_to_page(p);
+
+	vfree(NULL);
+	vunmap(NULL);
+	m = vmap(&page, 1, PAGE_KERNEL);
+	EXPECT(p && k && m);
+	EXPECT_PANIC(do_vfree, p + PAGE_SIZE, "not the start of an area");
+	EXPECT_PANIC(do_vfree, p + 8, "not the start of an area");
+	EXPECT_PANIC(do_vfree, p - PAGE_SIZE, "not the start of an area");
+	EXPECT_PANIC(do_vfree, k, "not in the vmalloc window");
+	EXPECT_PANIC(do_vfree, 0x1000, "not in the vmalloc window");
+	EXPECT_PANIC(do_vfree, VMALLOC_START, "no");
+	EXPECT_PANIC(do_vfree, VMALLOC_END, "lies in no area");
+	EXPECT_PANIC(do_vfree, m, "give it back with vunmap");
+	EXPECT_PANIC(do_vunmap, p, "give it back with vfree");
+	vunmap(m);
+	vfree(p);
+	kfree(k);
+	if (tlb_get_mode() == TLB_LAZY)
+		EXPECT_PANIC(do_vfree, p, "freed already");
+	vm_unmap_aliases();
+	EXPECT_PANIC(do_vfree, p, "lies in no area");
+}
+
+/* What was freed comes back neither as address nor as frame before the flush, but does after. */
+TEST(vmalloc, nothing_reused_before_the_flush)
+{
+	enum { N = 8 };
+	u64 pfn[N], free = nr_free_pages();
+	struct vm_area area;
+	char *p = vmalloc(N * PAGE_SIZE), *q;
+
+	EXPECT(p);
+	for (int i = 0; i < N; i++)
+		pfn[i] = vmalloc_to_pfn(p + i * PAGE_SIZE);
+	tlb_set_mode(TLB_LAZY);
+	vfree(p);
+	EXPECT_EQ(waiting(), N);
+	EXPECT(find_vm_area((vaddr_t)p, &area));
+	EXPECT_EQ(area.kind, VM_FREED);
+	EXPECT(!vmalloc_to_page(p));
+	q = vmalloc(N * PAGE_SIZE);
+	EXPECT(q && q != p);
+	for (int i = 0; i < N; i++)
+		for (int j = 0; j < N; j++)
+			EXPECT(vmalloc_to_pfn(q + j * PAGE_SIZE) != pfn[i]);
+	vfree(q);
+	EXPECT_EQ(vm_unmap_aliases() >= 2 * N, true);
+	EXPECT_EQ(waiting(), 0);
+	EXPECT(!find_vm_area((vaddr_t)p, &area));
+	EXPECT(nr_free_pages() + 2 >= free); /* the slab may keep a frame of nodes */
+	q = vmalloc(N * PAGE_SIZE);
+	EXPECT_EQ(q, p);
+	vfree(q);
+}
+
+/* Negative control: with the flush left out, the stale translation reads on. */
+TEST(vmalloc, flush_is_what_ends_an_area)
+{
+	char *p = vmalloc(PAGE_SIZE);
+	bool stale;
+
+	EXPECT(p);
+	tlb_set_mode(TLB_LAZY);
+	p[0] = 42;
+	tlb_skip_flush = true;
+	vfree(p);
+	vm_unmap_aliases();
+	tlb_skip_flush = false;
+	stale = readable(p);
+	tlb_flush_range((vaddr_t)p, 1);
+	EXPECT(stale);
+	EXPECT(!readable(p));
+	p = vmalloc(PAGE_SIZE);
+	EXPECT(p);
+	p[0] = 42;
+	vfree(p);
+	vm_unmap_aliases();
+	EXPECT(!readable(p));
+}
+
+TEST(vmalloc, eager_faults_at_once)
+{
+	char *p = vmalloc(PAGE_SIZE);
+	bool gone;
+
+	EXPECT(p);
+	p[0] = 1;
+	tlb_set_mode(TLB_EAGER);
+	vfree(p);
+	gone = !readable(p) && !waiting();
+	tlb_set_mode(TLB_LAZY);
+	EXPECT(gone);
+}
+
+/* The n-th request for a frame fails, for every n: no leak, and the next call works. */
+TEST(vmalloc, every_failure_unwinds)
+{
+	u64 n, strikes = 0, bytes = 3 * MiB + 5 * PAGE_SIZE;
+	struct vmalloc_stats before, after;
+	struct vm_area area;
+
+	if (!CHECKING)
+		SKIP("fault injection needs a checking build");
+	for (n = 1;; n += n < 20 ? 1 : 37) {
+		u64 free = nr_free_pages();
+		void *p;
+
+		vmalloc_stats(&before);
+		page_alloc_fail_nth(n);
+		p = vmalloc(bytes);
+		if (page_alloc_fail_nth(0)) { /* it did not strike: we are past the last */
+			vfree(p);
+			break;
+		}
+		strikes++;
+		vfree(p);
+		vm_unmap_aliases();
+		kmem_cache_shrink_all();
+		vmalloc_stats(&after);
+		EXPECT(nr_free_pages() >= free);
+		EXPECT_EQ(after.free, before.free);
+		EXPECT_EQ(after.frames, before.frames);
+		EXPECT_EQ(after.areas, before.areas);
+		EXPECT(!next_vm_area(VMALLOC_START, &area) || before.areas);
+	}
+	EXPECT(strikes > 30);
+}
+
+/* Memory that is only waiting for its flush is memory: vmalloc flushes rather than fails. */
+TEST(vmalloc, nearly_all_of_memory)
+{
+	u64 pages = nr_free_pages() / 100 * 95;
+	char *p = vmalloc(pages * PAGE_SIZE), *q;
+
+	EXPECT(p);
+	p[0] = p[pages * PAGE_SIZE - 1] = 1;
+	EXPECT(!vmalloc(pages * PAGE_SIZE));
+	vfree(p);
+	q = vmalloc(pages * PAGE_SIZE);
+	EXPECT(q);
+	vfree(q);
+}
+
+TEST(vmalloc, many_areas_any_order)
+{
+	static void *p[500];
+	struct vmalloc_stats stats;
+	struct vm_area area;
+	u64 met = 0, base;
+
+	vmalloc_stats(&stats);
+	base = stats.areas;
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = vmalloc(1 + test_random() % (6 * PAGE_SIZE));
+		EXPECT(p[i]);
+		*(u64 *)p[i] = i;
+	}
+	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &area); va = area.start + PAGE_SIZE)
+		met += area.kind != VM_FREED;
+	EXPECT_EQ(met, base + ARRAY_SIZE(p));
+	for (unsigned i = 0; i < 2000; i++) {
+		unsigned k = test_random() % ARRAY_SIZE(p);
+
+		if (p[k])
+			EXPECT_EQ(*(u64 *)p[k], k);
+		vfree(p[k]);
+		p[k] = test_random() % 2 ? vmalloc(1 + test_random() % (6 * PAGE_SIZE)) : NULL;
+		if (p[k])
+			*(u64 *)p[k] = k;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(p); i++)
+		vfree(p[i]);
+}
+
+TEST(vmalloc, vmap_shows_the_same_frames)
+{
+	enum { N = 5 };
+	struct page *pages[N];
+	char *m, *ro;
+
+	EXPECT_EQ(alloc_pages_bulk(__GFP_ZERO, N, pages), N);
+	m = vmap(pages, N, PAGE_KERNEL);
+	ro = vmap(pages, N, PAGE_KERNEL_RO);
+	EXPECT(m && ro && m != ro);
+	for (int i = 0; i < N; i++) {
+		EXPECT_EQ(vmalloc_to_page(m + i * PAGE_SIZE), pages[i]);
+		m[i * PAGE_SIZE] = 'a' + i;
+		EXPECT_EQ(*(char *)page_address(pages[i]), 'a' + i);
+		EXPECT_EQ(ro[i * PAGE_SIZE], 'a' + i);
+	}
+	EXPECT(!probe_write((vaddr_t)ro, 'z') && ro[0] == 'a');
+	EXPECT(!vmap(pages, N, PAGE_KERNEL_ROX));
+	EXPECT(!vmap(pages, N, PAGE_NONE));
+	vunmap(m);
+	vunmap(ro);
+	vm_unmap_aliases();
+	for (int i = 0; i < N; i++)
+		EXPECT_EQ(pages[i]->state, PG_ALLOC);
+	free_pages_bulk(N, pages);
+}
+
+TEST(vmalloc, empty_tables_go_back)
+{
+	u64 tables = pt_count_tables(&kernel_pt);
+	char *p = vmalloc(5 * MiB);
+
+	EXPECT(p);
+	EXPECT(pt_count_tables(&kernel_pt) >= tables + 2);
+	vfree(p);
+	vm_unmap_aliases();
+	EXPECT_EQ(pt_count_tables(&kernel_pt), tables);
+}

@@ -1,0 +1,212 @@
+/*
+ * The range allocator against a model of one byte a page, and at its edges.
+ */
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <mm/page_alloc.h>
+#include <mm/slab.h>
+#include <mm/vmarea.h>
+
+#define START 0x7000000000ul
+#define PAGES 600ul /* of the test's window, its last, ungiven page included */
+#define END (START + PAGES * PAGE_SIZE)
+
+static struct vmwindow w;
+static char taken[PAGES]; /* the model */
+
+struct live {
+	vaddr_t va;
+	u64 nr_pages;
+};
+
+static unsigned complaints;
+
+static void complain(const char *fmt, ...)
+{
+	(void)fmt;
+	complaints++;
+}
+
+static bool sound(void)
+{
+	complaints = 0;
+	return vmwindow_check(&w, complain) == 0 && complaints == 0;
+}
+
+/* The answer, found by trying every page: the guard's page number in the window, or PAGES. */
+static u64 model_first_fit(u64 nr_pages, u64 align)
+{
+	for (u64 at = 0; at + nr_pages + 1 < PAGES; at++) {
+		u64 run = 0;
+
+		if (!IS_ALIGNED(START + (at + 1) * PAGE_SIZE, align))
+			continue;
+		while (run <= nr_pages && !taken[at + run])
+			run++;
+		if (run == nr_pages + 1)
+			return at;
+	}
+	return PAGES;
+}
+
+static u64 model_index(vaddr_t va)
+{
+	return (va - START) / PAGE_SIZE;
+}
+
+static void free_range(vaddr_t va, u64 nr_pages)
+{
+	vaddr_t lo, hi;
+
+	vmarea_free(&w, vmarea_retire(&w, va, nr_pages), &lo, &hi);
+}
+
+TEST(vmarea, lowest_fit_as_the_model)
+{
+	struct live live[64] = { 0 };
+
+	memset(taken, 0, sizeof(taken));
+	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
+	for (int round = 0; round < 3000; round++) {
+		struct live *l = &live[test_random() % ARRAY_SIZE(live)];
+
+		if (l->va) {
+			memset(&taken[model_index(l->va) - 1], 0, l->nr_pages + 1);
+			free_range(l->va, l->nr_pages);
+			l->va = 0;
+		} else {
+			u64 n = 1 + test_random() % 24, at = model_first_fit(n, PAGE_SIZE);
+			int error = vmarea_alloc(&w, n, PAGE_SIZE, START, END, &l->va);
+
+			EXPECT_EQ(error, at == PAGES ? -ENOSPC : 0);
+			l->va = error ? 0 : l->va;
+			if (error)
+				continue;
+			EXPECT_EQ(model_index(l->va), at + 1);
+			l->nr_pages = n;
+			memset(&taken[at], 1, n + 1);
+		}
+		EXPECT(round % 64 || sound());
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
+		if (live[i].va)
+			free_range(live[i].va, live[i].nr_pages);
+	EXPECT(sound());
+	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(vmwindow_largest(&w), PAGES - 1);
+	vmwindow_destroy(&w);
+}
+
+TEST(vmarea, alignment_and_limits)
+{
+	vaddr_t va, first;
+
+	EXPECT_EQ(vmwindow_init(&w, START, START + 64 * MiB), 0);
+	EXPECT_EQ(vmarea_alloc(&w, 3, PAGE_SIZE, START, START + 64 * MiB, &first), 0);
+	EXPECT_EQ(first, START + PAGE_SIZE);
+	for (u64 align = PAGE_SIZE; align <= 8 * MiB; align *= 2) {
+		EXPECT_EQ(vmarea_alloc(&w, 5, align, START, START + 64 * MiB, &va), 0);
+		EXPECT(IS_ALIGNED(va, align));
+		EXPECT(sound());
+		free_range(va, 5);
+	}
+	EXPECT_EQ(vmarea_alloc(&w, 5, PAGE_SIZE, START + 8 * MiB, START + 9 * MiB, &va), 0);
+	EXPECT_EQ(va, START + 8 * MiB + PAGE_SIZE);
+	free_range(va, 5);
+	EXPECT_EQ(vmarea_alloc(&w, 256, PAGE_SIZE, START + 8 * MiB, START + 9 * MiB, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, 255, PAGE_SIZE, START + 8 * MiB, START + 9 * MiB, &va), 0);
+	free_range(va, 255);
+	free_range(first, 3);
+	EXPECT_EQ(w.nr_free_ranges, 1);
+	vmwindow_destroy(&w);
+}
+
+/* A gap that fits only because it happens to be aligned must be found, too. */
+TEST(vmarea, exact_aligned_gap)
+{
+	vaddr_t whole, va;
+
+	EXPECT_EQ(vmwindow_init(&w, START, START + 4 * MiB), 0);
+	EXPECT_EQ(vmarea_alloc(&w, 512, 2 * MiB, START, START + 4 * MiB, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, 510, 2 * MiB, START, START + 4 * MiB, &whole), 0);
+	EXPECT_EQ(whole, START + 2 * MiB);
+	free_range(whole, 510);
+	vmwindow_destroy(&w);
+}
+
+TEST(vmarea, refuses_nonsense)
+{
+	vaddr_t va = 1;
+
+	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
+	EXPECT_EQ(vmarea_alloc(&w, 0, PAGE_SIZE, START, END, &va), -EINVAL);
+	EXPECT_EQ(vmarea_alloc(&w, 1, 0, START, END, &va), -EINVAL);
+	EXPECT_EQ(vmarea_alloc(&w, 1, 3 * PAGE_SIZE, START, END, &va), -EINVAL);
+	EXPECT_EQ(vmarea_alloc(&w, PAGES - 1, PAGE_SIZE, START, END, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, ~0ul, PAGE_SIZE, START, END, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, ~0ul - 1, PAGE_SIZE, START, END, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, 1, 1ul << 63, START, END, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, END, START, &va), -ENOSPC);
+	EXPECT_EQ(va, 1);
+	EXPECT_EQ(vmarea_alloc(&w, PAGES - 2, PAGE_SIZE, START, END, &va), 0);
+	EXPECT_EQ(w.nr_free_ranges, 0);
+	EXPECT_EQ(vmwindow_largest(&w), 0);
+	free_range(va, PAGES - 2);
+	vmwindow_destroy(&w);
+}
+
+/* Every second of many areas freed, then the rest: ranges split, then merge to one. */
+TEST(vmarea, merges_both_neighbours)
+{
+	enum { N = 5000 };
+	u64 bytes = (2 * N + 1) * PAGE_SIZE;
+	vaddr_t va;
+
+	EXPECT_EQ(vmwindow_init(&w, START, START + bytes), 0);
+	for (u64 i = 0; i < N; i++) {
+		EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, START + bytes, &va), 0);
+		EXPECT_EQ(va, START + (2 * i + 1) * PAGE_SIZE);
+	}
+	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, START + bytes, &va), -ENOSPC);
+	for (u64 i = 0; i < N; i += 2)
+		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
+	EXPECT_EQ(w.nr_free_ranges, N / 2);
+	EXPECT_EQ(vmwindow_largest(&w), 2);
+	EXPECT(sound());
+	for (u64 i = 1; i < N; i += 2)
+		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
+	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(w.nr_spare, 0);
+	EXPECT(sound());
+	vmwindow_destroy(&w);
+}
+
+/* No memory for nodes: refused, nothing changed, and what is in use can still be freed. */
+TEST(vmarea, out_of_memory)
+{
+	static vaddr_t va[400];
+	unsigned refused = 0;
+
+	if (!CHECKING)
+		SKIP("fault injection needs a checking build");
+	EXPECT_EQ(vmwindow_init(&w, START, END + GiB), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(va); i++) {
+		int error;
+
+		page_alloc_fail_nth(1);
+		error = vmarea_alloc(&w, 2, PAGE_SIZE, START, END + GiB, &va[i]);
+		page_alloc_fail_nth(0);
+		if (error) {
+			EXPECT_EQ(error, -ENOMEM);
+			refused++;
+			EXPECT_EQ(vmarea_alloc(&w, 2, PAGE_SIZE, START, END + GiB, &va[i]), 0);
+		}
+		EXPECT_EQ(w.nr_used, i + 1);
+	}
+	EXPECT(refused > 1);
+	EXPECT(sound());
+	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
+		free_range(va[i], 2);
+	EXPECT_EQ(w.nr_free_ranges, 1);
+	vmwindow_destroy(&w);
+}
