@@ -20,7 +20,6 @@ export KERNEL ISO
 
 Q := $(if $(call on,$(V)),,@)
 say = $(if $(Q),@printf '  %-8s %s\n' $(1) $@)
-remake = $(Q)$(MAKE) --no-print-directory $(if $(Q),-s)
 
 # A cross prefix is looked for only where plain gcc and ld make no ELF files for x86_64.
 ifneq ($(shell uname -sm),Linux x86_64)
@@ -49,7 +48,7 @@ KERNEL_CFLAGS := $(if $(findstring clang,$(CC)),--target=x86_64-linux-gnu) $(COM
 	-Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
 	--fatal-warnings -T linker.ld
-HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fsanitize=address,undefined \
+HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 
 KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c tests/mm/*.c))
@@ -62,46 +61,34 @@ OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/s
 OUR_SHELL := tools/deps .ci/run
 
 .PHONY: all
-all: ## build both kernels, and compile_commands.json for editors
-	$(Q)tools/deps build
-	$(remake) build/tessera.elf build/tessera-check.elf compile_commands.json
+all: build/tessera.elf build/tessera-check.elf compile_commands.json ## build both kernels, and compile_commands.json for editors
 
 .PHONY: run
-run: ## boot in QEMU: the tour, then the monitor; APPEND="words" BOOT=iso|direct|uefi MEM=256M CPUS=1 CHECK=1 ...
-	$(Q)tools/deps run
-	$(remake) all $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
+run: $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO)) compile_commands.json ## boot in QEMU: the tour, then the monitor; see "variables" below
 	$(Q)tools/run
 
 .PHONY: test
-test: ## everything a change must pass; the last line counts
-	$(Q)tools/deps test
-	$(remake) all iso build/host-tests
+test: all iso build/host-tests ## everything that a change must pass; the last line counts
 	$(Q)tools/test
 
 .PHONY: host-test
-host-test: ## only the tests of mm/ as an ordinary program, under ASan and UBSan
-	$(Q)tools/deps test
-	$(remake) build/host-tests
+host-test: build/host-tests ## only the tests of mm/ as an ordinary program, under ASan and UBSan
 	$(Q)tools/test host
 
 .PHONY: kernel-test
-kernel-test: ## only the tests inside the kernel, in QEMU; TEST=pattern
-	$(Q)tools/deps run
-	$(remake) build/tessera-check.elf
-	$(Q)BOOT=direct KERNEL=build/tessera-check.elf APPEND="test=$(TEST) exit" tools/run
+kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEMU; TEST=pattern
+	$(Q)BOOT=direct KERNEL=$< APPEND="test=$(TEST) exit" tools/run
 
 .PHONY: gdb
-gdb: ## QEMU stopped at the first instruction, gdb attached; the console is build/run/console.txt
-	$(Q)tools/deps gdb
-	$(remake) all $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
+gdb: $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO)) compile_commands.json ## QEMU stopped at the first instruction, with gdb; the console is build/run/console.txt
 	$(Q)gdb -q $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
 
 .PHONY: iso
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
 
 .PHONY: deps
-deps: ## install what is missing; NO_INSTALL=1 only names it
-	$(Q)tools/deps all
+deps: ## install what is missing for all of this; NO_INSTALL=1 only names it
+	$(Q)tools/deps
 
 .PHONY: doctor
 doctor: ## say what is here, what is missing, and what needs it
@@ -112,13 +99,11 @@ format: ## lay out all C files as .clang-format says
 	$(Q)clang-format -i $(OUR_C)
 
 .PHONY: lint
-lint: ## check the layout of C files; look for mistakes in C files and shell scripts
-	$(Q)tools/deps lint
-	$(remake) compile_commands.json
+lint: compile_commands.json ## check the layout of C files; look for mistakes in C files and shell scripts
 	$(Q)clang-format --dry-run -Werror $(OUR_C)
 	$(Q)shellcheck $(OUR_SHELL)
-	$(Q)printf '%s\n' $(filter %.c,$(KERNEL_SOURCES)) | \
-		xargs -P 8 -n 4 clang-tidy --quiet -p . 2>/dev/null
+	$(Q)printf '%s\n' $(filter-out tests/%,$(filter %.c,$(sort $(KERNEL_SOURCES) $(HOST_SOURCES)))) | \
+		xargs -P 4 -n 2 clang-tidy --quiet -p . 2>/dev/null
 
 .PHONY: clean
 clean: ## remove all that was built
@@ -127,6 +112,8 @@ clean: ## remove all that was built
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo 'variables: MEM=256M CPUS=1 BOOT=iso|direct|uefi LA57=0|1 CPU=... MACHINE=q35|pc|microvm ACCEL=tcg'
+	@echo '  APPEND="words for the kernel" CHECK=1 CC=clang V=1; docs/kernel-words.md lists the words'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
 # with the old ones is then old.
@@ -137,11 +124,16 @@ $(HOSTCC) $(HOST_CFLAGS)
 endef
 SOURCES := $(KERNEL_SOURCES) $(HOST_SOURCES)
 export FLAGS SOURCES
-build/FLAGS build/SOURCES: FORCE
+build/FLAGS build/SOURCES: FORCE | tools-are-here
 	@mkdir -p $(@D)
 	@echo "$$$(@F)" | cmp -s - $@ || echo "$$$(@F)" >$@
 .PHONY: FORCE
 FORCE:
+
+# All that is built needs the two files above, and so waits for this: what is missing is installed first.
+.PHONY: tools-are-here
+tools-are-here:
+	$(Q)tools/deps $(or $(MAKECMDGOALS),all)
 
 # $(call kernel,NAME,CHECKING). Two links: the first has an empty table of function names, the
 # second the names and addresses that nm finds in the first. Equal lists after both prove that no

@@ -8,16 +8,16 @@
 #include <asm/x86.h>
 #include <kernel/bootinfo.h>
 #include <kernel/main.h>
-#include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/words.h>
 
 struct bootinfo bootinfo;
+static int levels = 4;
 
 extern char __image_start[], __image_end[];
 
-void boot_main(u32 magic, u32 info);
-_Noreturn void enter_la57(void (*then)(void)); /* boot/entry.S */
+void boot_main(u32 magic, u32 info);	       /* called by boot/entry.S */
+_Noreturn void enter_la57(void (*then)(void)); /* there, too */
 
 static const void *read_phys(u64 pa, u64 bytes)
 {
@@ -26,46 +26,46 @@ static const void *read_phys(u64 pa, u64 bytes)
 	return phys_to_virt(paddr(pa));
 }
 
-/* True if all of it is RAM that no one else claims: where a module may lie. */
-static bool is_free(u64 at, u64 end)
+static void printf_like(1, 2) complain(const char *fmt, ...)
 {
-	const struct memrange *r;
+	va_list args;
 
-	for (; at < end; at = r->end) {
-		r = memmap_find(&bootinfo.map, paddr(at));
-		if (!r || (r->type != MEM_USABLE && r->type != MEM_MODULE))
-			return false;
-	}
-	return true;
+	va_start(args, fmt);
+	printk("boot: ");
+	vprintk(fmt, args);
+	printk("\n");
+	va_end(args);
+}
+
+/* A module lies in RAM that no one else claims, or there is something wrong with it. */
+static void mark_module(u64 start, u64 bytes)
+{
+	const struct memrange *r = memmap_find(&bootinfo.map, paddr(start));
+
+	if (!r || (r->type != MEM_USABLE && r->type != MEM_MODULE) || bytes > r->end - start)
+		complain("a module is said to lie at 0x%lx, where no RAM is free", start);
+	else
+		memmap_insert(&bootinfo.map, start, bytes, MEM_MODULE);
 }
 
 static void mark_taken(void)
 {
-	unsigned overlapping = bootinfo.map.overlapping; /* which is not the loader's fault */
+	unsigned overlapping = bootinfo.map.overlapping; /* these overlaps are none of firmware's */
 
+	for (unsigned i = 0; i < bootinfo.nr_modules; i++)
+		mark_module(bootinfo.modules[i].start, bootinfo.modules[i].bytes);
 	memmap_insert(&bootinfo.map, 0, PAGE_SIZE, MEM_RESERVED);
+	memmap_insert(&bootinfo.map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start,
+		      MEM_IMAGE);
 	if (bootinfo.rsdp)
 		memmap_insert(&bootinfo.map, bootinfo.rsdp, 36, MEM_ACPI);
-	for (unsigned i = 0; i < bootinfo.nr_modules; i++)
-		if (is_free(bootinfo.modules[i].start, bootinfo.modules[i].start + bootinfo.modules[i].bytes))
-			memmap_insert(&bootinfo.map, bootinfo.modules[i].start, bootinfo.modules[i].bytes,
-				      MEM_MODULE);
-		else
-			printk("boot: module %u is said to lie at 0x%lx, where there is no RAM\n", i,
-			       bootinfo.modules[i].start);
-	memmap_insert(&bootinfo.map, virt_to_phys(__image_start).v, __image_end - __image_start, MEM_IMAGE);
 	bootinfo.map.overlapping = overlapping;
-}
-
-static bool want_la57(void)
-{
-	return cpu_has("la57") && !words.la57_off;
 }
 
 static void boot_rest(void)
 {
-	address_map_init(want_la57() ? 5 : 4);
-	cpu_init(0);
+	cpu_init(0); /* again: the change of levels used the tables of boot/entry.S */
+	address_map_init(levels);
 	serial_irq_init();
 	acpi_init(bootinfo.rsdp);
 	kernel_main();
@@ -78,17 +78,21 @@ void boot_main(u32 magic, u32 info)
 	serial_init();
 	cpu_init(0); /* from here on a fault is reported */
 	if (magic == MULTIBOOT2_MAGIC)
-		error = bootinfo_multiboot2(&bootinfo, info, read_phys, printk);
+		error = bootinfo_multiboot2(&bootinfo, info, read_phys, complain);
 	else if (magic == PVH_MAGIC)
-		error = bootinfo_pvh(&bootinfo, info, read_phys, printk);
+		error = bootinfo_pvh(&bootinfo, info, read_phys, complain);
 	if (error) {
-		printk("boot: %s\n  EAX was 0x%x, EBX 0x%x; start Tessera with GRUB's multiboot2 command, or"
-		       " qemu -kernel\n", error, magic, info);
+		complain(
+			"%s: EAX was 0x%x, EBX 0x%x\n  start Tessera with GRUB's multiboot2 command,"
+			" or qemu -kernel",
+			error, magic, info);
 		machine_exit(1);
 	}
 	mark_taken();
-	words_parse(bootinfo.cmdline, &words, printk);
-	if (want_la57())
+	words_parse(bootinfo.cmdline, &words, complain);
+	if (cpu_has("la57") && !words.la57_off) {
+		levels = 5;
 		enter_la57(boot_rest);
+	}
 	boot_rest();
 }

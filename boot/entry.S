@@ -46,10 +46,10 @@ pvh_start:
 _start:
 	cli
 	cld
-	movl $PHYS(boot_stack_top), %esp
+	movl $PHYS(stacks + 5 * 4096), %esp
 	movl %eax, %edi
 	movl %ebx, %ebp /* kept from CPUID, which overwrites %ebx */
-	movl $PHYS(no_cpuid), %esi
+	movl $PHYS(requirements), %esi
 	pushfl
 	xorl $0x200000, (%esp) /* EFLAGS.ID: can be changed where there is CPUID */
 	movl (%esp), %edx
@@ -59,24 +59,19 @@ _start:
 	xorl %edx, %eax
 	testl $0x200000, %eax
 	jnz refuse
-	movl $PHYS(requirements), %ecx
 next_requirement:
-	pushl %ecx
-	movl (%ecx), %eax
+	addl $12, %esi
+	movl (%esi), %eax
 	andl $0x80000000, %eax /* what is the greatest leaf of this kind? */
 	cpuid
-	movl (%esp), %ecx
 	xorl %edx, %edx
-	cmpl (%ecx), %eax
+	cmpl (%esi), %eax
 	jb 1f
-	movl (%ecx), %eax
+	movl (%esi), %eax
 	cpuid
-1:	popl %ecx
-	movl 8(%ecx), %esi
-	testl %edx, 4(%ecx)
+1:	testl %edx, 4(%esi)
 	jz refuse
-	addl $12, %ecx
-	cmpl $PHYS(requirements_end), %ecx
+	cmpl $PHYS(last_requirement), %esi
 	jb next_requirement
 	movl $PHYS(early_root), %esi
 	movl $0xa0, %eax /* CR4: PAE, PGE */
@@ -96,12 +91,11 @@ paging_on: /* with root %esi and CR4 %eax */
 	.code64
 1:	movq $2f, %rax /* from 0 up to where we were linked */
 	jmp *%rax
-2:	lgdt gdt_pointer_high
-	movl $KERNEL_DS, %eax
+2:	movl $KERNEL_DS, %eax
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
-	movq $boot_stack_top, %rsp
+	movq $stacks + 5 * 4096, %rsp /* of the boot stack: see mmu.c */
 	movl %ebp, %esi
 	xorl %ebp, %ebp /* backtraces end here */
 	pushq $0
@@ -122,7 +116,8 @@ enter_la57:
 	movl $PHYS(early_root5), %esi
 	jmp paging_on
 
-refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
+refuse: /* say 8(%esi) on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
+	movl 8(%esi), %esi
 	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value: 115200 8N1 */
 	movw $COM1 + (\setup >> 8), %dx
 	movb $(\setup & 0xff), %al
@@ -152,48 +147,39 @@ gdt:	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff /* as n
 gdt_pointer:
 	.short 4 * 8 - 1
 	.long PHYS(gdt)
-gdt_pointer_high:
-	.short 4 * 8 - 1
-	.quad gdt
 
-	.macro text what
-	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry another machine, or qemu -cpu max.\r\n"
-	.endm
 	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
 	.long \leaf, 1 << \bit, PHYS(1f)
 	.pushsection .rodata.str
-1:	text "\what"
+1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry another machine, or qemu -cpu max.\r\n"
 	.popsection
 	.endm
-no_cpuid:
-	text "the CPUID instruction"
 requirements:
+	needs 0, 0, "the CPUID instruction" /* tried without CPUID */
 	needs 0x80000001, 29, "a 64-bit CPU (long mode)"
 	needs 0x80000001, 20, "no-execute pages (NX)"
 	needs 1, 3, "large pages (PSE)"
 	needs 1, 4, "a time-stamp counter (TSC)"
 	needs 1, 5, "model-specific registers (MSR)"
 	needs 1, 6, "wide page-table entries (PAE)"
+last_requirement:
 	needs 1, 13, "global pages (PGE)"
-requirements_end:
 
 	.data
 continue_at:
 	.quad boot_main
 	.balign 4096
-	.global early_root, early_root5
+	.macro root low, high /* entries 0, 273 and 511; 3: present, writable */
+	.quad PHYS(\low) + 3
+	.fill 272, 8, 0
+	.quad PHYS(\low) + 3
+	.fill 237, 8, 0
+	.quad PHYS(\high) + 3
+	.endm
 early_root5:
-	.quad PHYS(early_root) + 3 /* present, writable */
-	.fill 272, 8, 0
-	.quad PHYS(early_root) + 3
-	.fill 237, 8, 0
-	.quad PHYS(early_root) + 3
+	root early_root, early_root
 early_root:
-	.quad PHYS(pdpt_low) + 3
-	.fill 272, 8, 0
-	.quad PHYS(pdpt_low) + 3
-	.fill 237, 8, 0
-	.quad PHYS(pdpt_high) + 3
+	root pdpt_low, pdpt_high
 pdpt_low:
 	.quad PHYS(pds) + 0x0003, PHYS(pds) + 0x1003, PHYS(pds) + 0x2003, PHYS(pds) + 0x3003
 	.fill 508, 8, 0
@@ -205,17 +191,3 @@ pds:	.set page, 0
 	.quad page << 21 | 0x83 /* a leaf of 2 MiB */
 	.set page, page + 1
 	.endr
-
-	.macro stack name /* 16 KiB that grow down towards a guard page; cpu.c lists them */
-	.skip 4096
-	.global \name
-	.skip 4 * 4096
-\name:
-	.endm
-	.section .bss.stacks, "aw", @nobits
-	.balign 4096
-	stack boot_stack_top
-	stack double_fault_stack_top
-	stack nmi_stack_top
-	stack machine_check_stack_top
-	.skip 4096

@@ -49,20 +49,22 @@ static int check(void)
 	return faults != 0;
 }
 
-static int map(vaddr_t start, vaddr_t last)
+/* The window; the area or page at n[0]; or from n[0] to n[1]. */
+static int map(unsigned nr, const u64 *n)
 {
-	printk("%lu mappings\n", show_map(start, last));
-	return 0;
-}
-
-/* The area that holds va; else va's page. */
-static int map_at(vaddr_t va)
-{
+	vaddr_t start = nr ? n[0] : VMALLOC_START, last = nr ? n[nr - 1] : VMALLOC_END;
 	struct vm_area area;
 
-	if (!find_vm_area(va, &area))
-		return map(va, va);
-	return map(area.start, area.start + (area.nr_pages << PAGE_SHIFT) - 1);
+	if (nr == 1 && find_vm_area(start, &area)) {
+		start = area.start;
+		last = start + (area.nr_pages << PAGE_SHIFT) - 1;
+	}
+	if (last < start) {
+		printk("refused: 0x%lx lies below 0x%lx\n", last, start);
+		return 1;
+	}
+	printk("%lu mappings\n", show_map(start, last));
+	return 0;
 }
 
 static int new_area(const void *p)
@@ -107,7 +109,8 @@ static int new_alias(unsigned nr, const u64 *pa)
 static int new_block(const void *p)
 {
 	if (p)
-		printk("0x%lx, physical 0x%lx, %lu bytes\n", (vaddr_t)p, virt_to_phys(p).v, ksize(p));
+		printk("0x%lx, physical 0x%lx, %lu bytes\n", (vaddr_t)p, virt_to_phys(p).v,
+		       ksize(p));
 	else
 		printk("refused: at most 4M, and no more than the largest block that `buddy` shows\n");
 	return !p;
@@ -142,6 +145,10 @@ static int peek(vaddr_t va, u64 bytes)
 {
 	u8 byte;
 
+	if (bytes > PAGE_SIZE) {
+		printk("%lu bytes are too many to look at: at most %lu\n", bytes, PAGE_SIZE);
+		return 1;
+	}
 	for (u64 i = 0; i < bytes; i++) {
 		if (i % 16 == 0)
 			printk("%s0x%016lx ", i ? "\n" : "", va + i);
@@ -172,22 +179,17 @@ static int poke(vaddr_t va, u64 value)
 	return 0;
 }
 
-static bool executable(vaddr_t va)
-{
-	struct mapping m;
-
-	return pt_lookup(&kernel_pt, va, &m) && m.prot == PAGE_KERNEL_ROX;
-}
-
 static int fault(const char *access, vaddr_t va)
 {
+	struct mapping m = { 0 };
 	u8 byte = 0;
 	bool done = probe_read(va, &byte);
 
 	if (strcmp(access, "w") == 0) {
 		done = probe_write(va, byte);
-	} else if (strcmp(access, "x") == 0) {
-		done = executable(va) || probe_fetch(va); /* never jump into the middle of code */
+	} else if (strcmp(access, "x") == 0) { /* but never jump into the middle of code */
+		done = pt_lookup(&kernel_pt, va, &m) && m.prot == PAGE_KERNEL_ROX;
+		done = done || probe_fetch(va);
 	} else if (strcmp(access, "r") != 0) {
 		printk("'%s' is none of r (read), w (write) and x (execute)\n", access);
 		return 1;
@@ -214,7 +216,7 @@ COMMAND(slab, "", "caches of small objects", (show_slab(), 0));
 COMMAND(layout, "", "the address map", (show_layout(), 0));
 COMMAND(areas, "", "areas of the vmalloc window", (show_areas(), 0));
 COMMAND(map, "[VA] [LAST]", "what is mapped: in the window, in VA's area, or from VA to LAST",
-	nr == 0 ? map(VMALLOC_START, VMALLOC_END) : nr == 1 ? map_at(n[0]) : map(n[0], n[1]));
+	map(nr, n));
 COMMAND(walk, "VA", "the page walk to an address", (explain_walk(n[0]), 0));
 COMMAND(alias, "PA", "every virtual address of a frame",
 	(printk("%lu mappings\n", show_alias(paddr(n[0]))), 0));
@@ -223,7 +225,8 @@ COMMAND(vmap, "PA...", "a new area, of these frames that are in use", new_alias(
 COMMAND(vfree, "VA", "give back an area of vmalloc or vmap", give_back(free_area, n[0]));
 COMMAND(purge, "", "flush and release what was freed",
 	(printk("%lu pages released\n", vm_unmap_aliases()), 0));
-COMMAND(kmalloc, "SIZE", "memory whose frames are neighbours", new_block(kmalloc(n[0], GFP_KERNEL)));
+COMMAND(kmalloc, "SIZE", "memory whose frames are neighbours",
+	new_block(kmalloc(n[0], GFP_KERNEL)));
 COMMAND(kfree, "VA", "give it back", give_back(free_block, n[0]));
 COMMAND(peek, "VA [SIZE]", "the bytes there", peek(n[0], nr > 1 ? n[1] : 64));
 COMMAND(poke, "VA BYTE", "write one there", poke(n[0], n[1]));

@@ -24,13 +24,14 @@ static void hello(void)
 		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
 	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", size_text(size, ram),
 		    nr_cpus(), address_map.levels, cpu_features_text());
-	printk_line("started by %s over %s with the words: %s", *bootinfo.loader ? bootinfo.loader :
-		    "a loader without a name", bootinfo.protocol, bootinfo.cmdline);
+	printk_line("started by %s over %s with the words: %s",
+		    *bootinfo.loader ? bootinfo.loader : "a loader without a name",
+		    bootinfo.protocol, bootinfo.cmdline);
 	if (map->wrapping || map->beyond || map->unknown || map->overlapping || map->dropped)
 		printk("its memory map has flaws: %u ranges that wrap and %u above 16 TiB (clipped), "
 		       "%u of unknown type (reserved),\n  %u overlaps (the safer type stays), %u too "
-		       "many (dropped)\n", map->wrapping, map->beyond, map->unknown, map->overlapping,
-		       map->dropped);
+		       "many (dropped)\n",
+		       map->wrapping, map->beyond, map->unknown, map->overlapping, map->dropped);
 	rec_begin("boot");
 	rec_num("levels", address_map.levels);
 	rec_num("cpus", nr_cpus());
@@ -42,15 +43,10 @@ static void hello(void)
 /* False if any of it failed. */
 static bool work(void)
 {
-	static const char *const commands[] = { "tour", "test ", "bench" };
 	bool passed = true;
-	char line[80];
 
-	for (unsigned i = 0; i < words.nr_work; i++) {
-		snprintf(line, sizeof(line), "%s%s", commands[words.work[i]],
-			 words.work[i] == WORK_TEST ? words.test_pattern : "");
-		passed &= monitor_run(line) == 0;
-	}
+	for (unsigned i = 0; i < words.nr_work; i++)
+		passed &= monitor_run(words.work[i]) == 0;
 	return passed;
 }
 

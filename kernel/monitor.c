@@ -22,9 +22,9 @@
 #define CTRL(letter) ((letter) ^ 0x40)
 
 static char text[LENGTH_MAX + 1];
-static unsigned length, cursor, lost;		    /* lost: characters that text had no room for */
+static unsigned length, cursor, lost;		  /* lost: characters that text had no room for */
 static char history[HISTORY + 1][LENGTH_MAX + 1]; /* a ring; one of it is the line being typed */
-static unsigned newest, recalled;		    /* the line being typed; the one that is shown */
+static unsigned newest, recalled;		  /* the line being typed; the one that is shown */
 
 static int read_byte(void)
 {
@@ -126,9 +126,9 @@ static void edit(char key)
 		char key;
 		unsigned from, to;
 	} edits[] = {
-		{ 'A', 0, 0 },		{ 'B', left, left },	{ 'C', 0, length },
+		{ 'A', 0, 0 },		{ 'B', left, left },	 { 'C', 0, length },
 		{ 'D', cursor, right }, { 'E', length, length }, { 'F', right, right },
-		{ 'H', left, cursor },	{ '?', left, cursor },	{ 'U', 0, length },
+		{ 'H', left, cursor },	{ '?', left, cursor },	 { 'U', 0, length },
 		{ 'W', word, cursor },
 	};
 
@@ -165,7 +165,7 @@ static void read_line(void)
 
 	length = cursor = lost = text[0] = 0;
 	recalled = newest;
-	draw();
+	printk(PROMPT);
 	while (key != '\r' && key != '\n') {
 		if (key == CTRL('C'))
 			printk("^C\n");
@@ -198,19 +198,10 @@ static const struct command *find(const char *name)
 	return NULL;
 }
 
-/* One argument, as the word of command->args at name wants it. One in small letters takes any text. */
-static bool parse_arg(const char *name, const char *arg, u64 *number)
-{
-	bool size = strncmp(name, "SIZE", 4) == 0;
-
-	if (*name >= 'a' || (size ? parse_size(arg, number) : parse_hex(arg, number)))
-		return true;
-	printk("'%s' is no %s\n", arg, size ? "size: say 4096, 0x1000, 64K, 2M or 1G" :
-	       "number of at most 16 hexadecimal digits, with or without 0x");
-	return false;
-}
-
-/* All of them. False, and a word about it, if one is bad or there are too many or too few. */
+/*
+ * The numbers among the arguments, which in command->args are in capitals. False, and a word about
+ * it, if one is none or there are too many or too few.
+ */
 static bool parse_args(const struct command *command, unsigned nr, char **args, u64 *numbers)
 {
 	const char *name, *next = command->args;
@@ -218,9 +209,16 @@ static bool parse_args(const struct command *command, unsigned nr, char **args, 
 	unsigned i;
 
 	for (i = 0; i < nr && *next; i++) {
-		name = next;
-		if (!parse_arg(name + (*name == '['), args[i], &numbers[i]))
+		name = next + (*next == '[');
+		if (strncmp(name, "SIZE", 4) == 0 && !parse_size(args[i], &numbers[i])) {
+			printk("'%s' is no size: say 4096, 0x1000, 64K, 2M or 1G\n", args[i]);
 			return false;
+		}
+		if (*name < 'a' && *name != 'S' && !parse_hex(args[i], &numbers[i])) {
+			printk("'%s' is no number of 1 to 16 hexadecimal digits, with 0x or without\n",
+			       args[i]);
+			return false;
+		}
 		while (*next && *next != ' ' && *next != '.')
 			next++;
 		again = *next == '.';
@@ -245,7 +243,8 @@ int monitor_run(char *line)
 		if (!*line)
 			break;
 		if (nr > ARGS_MAX) {
-			printk("a command takes at most %d arguments: nothing was done\n", ARGS_MAX);
+			printk("a command takes at most %d arguments: nothing was done\n",
+			       ARGS_MAX);
 			return -1;
 		}
 		words_of[nr] = line;
@@ -266,7 +265,7 @@ void monitor(void)
 	while (!words.exit) {
 		read_line();
 		if (lost)
-			printk("a line holds %d characters, %u more were typed: nothing was done\n",
+			printk("a line holds %d characters, %u too many were typed: nothing was done\n",
 			       LENGTH_MAX, lost);
 		else
 			monitor_run(text);

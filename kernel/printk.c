@@ -40,12 +40,15 @@ static void put(struct sink *sink, char c, int times)
 	}
 }
 
-/* sign, zeros, and length characters of text, padded to the width. */
+/* sign, zeros, and text up to its end or the precision, padded to the width. */
 static void put_field(struct sink *sink, const struct spec *spec, const char *sign, int zeros,
-		      const char *text, int length)
+		      const char *text)
 {
-	int pad = spec->width - (int)strlen(sign) - MAX(zeros, 0) - length;
+	int length = 0, pad;
 
+	while (length != spec->precision && text[length])
+		length++;
+	pad = spec->width - (int)strlen(sign) - MAX(zeros, 0) - length;
 	put(sink, ' ', spec->left ? 0 : pad);
 	while (*sign)
 		put(sink, *sign++, 1);
@@ -55,57 +58,43 @@ static void put_field(struct sink *sink, const struct spec *spec, const char *si
 	put(sink, ' ', spec->left ? pad : 0);
 }
 
-static void put_string(struct sink *sink, const struct spec *spec, const char *text)
-{
-	int length = 0;
-
-	text = text ? text : "(null)";
-	while (length != spec->precision && text[length])
-		length++;
-	put_field(sink, spec, "", 0, text, length);
-}
-
-static void put_number(struct sink *sink, const struct spec *spec, const char *sign, u64 value,
+static void put_number(struct sink *sink, struct spec *spec, const char *sign, u64 value,
 		       unsigned base)
 {
-	char text[20], *p = text + sizeof(text);
-	int length, zeros;
+	char text[21], *p = text + sizeof(text) - 1;
+	int digits, least = spec->precision < 0 ? 1 : spec->precision;
 
-	for (; value; value /= base)
+	for (*p = '\0'; value; value /= base)
 		*--p = "0123456789abcdef"[value % base];
-	length = text + sizeof(text) - p;
-	zeros = (spec->precision < 0 ? 1 : spec->precision) - length;
+	digits = text + sizeof(text) - 1 - p;
 	if (spec->zero && !spec->left && spec->precision < 0)
-		zeros = MAX(zeros, spec->width - (int)strlen(sign) - length);
-	put_field(sink, spec, sign, zeros, p, length);
-}
-
-/* Digits, or a * for the next argument. */
-static const char *get_width(const char *fmt, va_list *args, int *width)
-{
-	if (*fmt == '*') {
-		*width = va_arg(*args, int);
-		return fmt + 1;
-	}
-	for (*width = 0; *fmt >= '0' && *fmt <= '9'; fmt++)
-		*width = *width * 10 + *fmt - '0';
-	return fmt;
+		least = MAX(least, spec->width - (int)strlen(sign));
+	spec->precision = -1; /* meant the digits, not the text */
+	put_field(sink, spec, sign, least - digits, p);
 }
 
 /* Returns where the conversion's character is. */
 static const char *get_spec(const char *fmt, va_list *args, struct spec *spec)
 {
+	int *number = &spec->width;
+
 	*spec = (struct spec){ .precision = -1 };
-	for (; *fmt == '-' || *fmt == '+' || *fmt == '0'; fmt++) {
-		spec->left |= *fmt == '-';
-		spec->plus |= *fmt == '+';
-		spec->zero |= *fmt == '0';
+	for (; *fmt && strchr("-+.*lz0123456789", *fmt); fmt++) {
+		if (*fmt == '-')
+			spec->left = true;
+		else if (*fmt == '+')
+			spec->plus = true;
+		else if (*fmt == 'l' || *fmt == 'z')
+			spec->is_long = true;
+		else if (*fmt == '*')
+			*number = va_arg(*args, int);
+		else if (*fmt == '.')
+			*(number = &spec->precision) = 0;
+		else if (*fmt == '0' && !*number && number == &spec->width)
+			spec->zero = true;
+		else
+			*number = *number * 10 + *fmt - '0';
 	}
-	fmt = get_width(fmt, args, &spec->width);
-	if (*fmt == '.')
-		fmt = get_width(fmt + 1, args, &spec->precision);
-	for (; *fmt == 'l' || *fmt == 'z'; fmt++)
-		spec->is_long = true;
 	return fmt;
 }
 
@@ -113,14 +102,15 @@ static const char *get_spec(const char *fmt, va_list *args, struct spec *spec)
 static const char *convert(struct sink *sink, const char *start, va_list *args)
 {
 	struct spec spec;
-	const char *fmt = get_spec(start + 1, args, &spec);
+	const char *fmt = get_spec(start + 1, args, &spec), *string;
 	char text[SYMBOL_TEXT];
 	s64 number;
 
 	switch (*fmt) {
 	case 'd':
 		number = spec.is_long ? va_arg(*args, long) : va_arg(*args, int);
-		put_number(sink, &spec, number < 0 ? "-" : spec.plus ? "+" : "",
+		string = spec.plus ? "+" : "";
+		put_number(sink, &spec, number < 0 ? "-" : string,
 			   number < 0 ? -(u64)number : (u64)number, 10);
 		return fmt;
 	case 'u':
@@ -129,19 +119,21 @@ static const char *convert(struct sink *sink, const char *start, va_list *args)
 		put_number(sink, &spec, "", number, *fmt == 'u' ? 10 : 16);
 		return fmt;
 	case 'c':
-		put_string(sink, &spec, (char[]){ va_arg(*args, int), '\0' });
+		put_field(sink, &spec, "", 0, (char[]){ va_arg(*args, int), '\0' });
 		return fmt;
 	case 's':
-		put_string(sink, &spec, va_arg(*args, const char *));
+		string = va_arg(*args, const char *);
+		put_field(sink, &spec, "", 0, string ? string : "(null)");
 		return fmt;
 	case 'p':
 		number = va_arg(*args, vaddr_t);
-		if (fmt[1] == 'S' || fmt[1] == 'B')
-			put_string(sink, &spec, *++fmt == 'S' ? symbol_text(text, number)
-							      : symbol_call_text(text, number));
+		if (fmt[1] == 'S')
+			put_field(sink, &spec, "", 0, symbol_text(text, number));
+		else if (fmt[1] == 'B')
+			put_field(sink, &spec, "", 0, symbol_call_text(text, number));
 		else
 			put_number(sink, &spec, "0x", number, 16);
-		return fmt;
+		return fmt + (fmt[1] == 'S' || fmt[1] == 'B');
 	default: /* as it stands; %% gives one */
 		put(sink, '%', 1);
 		return *fmt == '%' ? fmt : start;
@@ -277,7 +269,8 @@ bool parse_size(const char *text, u64 *bytes)
 	if (!*text)
 		return true;
 	unit = strchr(units, *text | 32);
-	return unit && !text[1] && !__builtin_mul_overflow(*bytes, KiB << 10 * (unit - units), bytes);
+	return unit && !text[1] &&
+	       !__builtin_mul_overflow(*bytes, KiB << 10 * (unit - units), bytes);
 }
 
 const char *size_text(char out[SIZE_TEXT], u64 bytes)

@@ -31,7 +31,7 @@ struct stock {
 	struct vmalloc_stats window;
 };
 
-static void vfail(const char *fmt, va_list args)
+static void printf_like(1, 0) vfail(const char *fmt, va_list args)
 {
 	char text[sizeof(why)], *line = text, *end;
 
@@ -208,7 +208,7 @@ unsigned run_tests(const char *pattern, u64 seed)
 		printk("# no test's name contains '%s'; `test` alone runs all\n", pattern);
 		tests_failed++;
 	}
-	printk("# seed %lu: make run APPEND=\"test%s%s seed=%lu exit\"\n", seed, *pattern ? "=" : "",
-	       pattern, seed);
+	printk("# seed %lu: make run APPEND=\"test%s%s seed=%lu exit\"\n", seed,
+	       *pattern ? "=" : "", pattern, seed);
 	return tests_failed - before;
 }

@@ -13,18 +13,20 @@ struct words words;
 
 static const struct known {
 	const char *name;
-	enum { WORK, TEST, FLAG, NUMBER, CHOICE } kind;
+	enum { WORK, FLAG, NUMBER, CHOICE } kind;
 	const char *accepts; /* CHOICE: the values, of which the index is kept */
 	size_t offset;	     /* of what it sets in struct words */
-	u64 least;	     /* NUMBER: the smallest; WORK: which */
+	u64 least;	     /* NUMBER: the smallest; WORK: 1 if it takes a value */
 } known[] = {
-	{ "tour", WORK, "stands alone, as one of 8 works at most", 0, WORK_TOUR },
-	{ "test", TEST, "comes once, alone or with a part of a test's name, shorter than 64", 0, 0 },
-	{ "bench", WORK, "stands alone, as one of 8 works at most", 0, WORK_BENCH },
+	{ "tour", WORK, "stands alone, as one of 8 works at most", 0, 0 },
+	{ "test", WORK, "takes a part of a test's name, or nothing; one of 8 works at most", 0, 1 },
+	{ "bench", WORK, "stands alone, as one of 8 works at most", 0, 0 },
 	{ "exit", FLAG, "stands alone", offsetof(struct words, exit), 0 },
 	{ "seed", NUMBER, "takes a number", offsetof(struct words, seed), 0 },
-	{ "vmalloc", NUMBER, "takes a size of at least 16K", offsetof(struct words, mm.vmalloc_bytes), 16 * KiB },
-	{ "mem", NUMBER, "takes a size of at least 4M", offsetof(struct words, mm.mem_bytes), 4 * MiB },
+	{ "vmalloc", NUMBER, "takes a size of at least 16K",
+	  offsetof(struct words, mm.vmalloc_bytes), 16 * KiB },
+	{ "mem", NUMBER, "takes a size of at least 4M", offsetof(struct words, mm.mem_bytes),
+	  4 * MiB },
 	{ "tlb", CHOICE, "lazy|eager", offsetof(struct words, mm.tlb), 0 },
 	{ "shuffle", NUMBER, "takes a number", offsetof(struct words, mm.shuffle_seed), 0 },
 	{ "la57", CHOICE, "on|off", offsetof(struct words, la57_off), 0 },
@@ -66,33 +68,14 @@ static int choose(const char *value, const char *choices)
 	for (int i = 0;; i++) {
 		size_t length = 0;
 
-		while (choices[length] && choices[length] != '|')
-			length++;
+		for (; choices[length] && choices[length] != '|'; length++)
+			;
 		if (strlen(value) == length && strncmp(value, choices, length) == 0)
 			return i;
 		if (!choices[length])
 			return -1;
 		choices += length + 1;
 	}
-}
-
-static bool add_work(struct words *w, enum work work)
-{
-	if (w->nr_work == WORK_MAX)
-		return false;
-	w->work[w->nr_work++] = work;
-	return true;
-}
-
-static bool set_test(struct words *w, const char *pattern)
-{
-	for (unsigned i = 0; i < w->nr_work; i++)
-		if (w->work[i] == WORK_TEST)
-			return false;
-	if (pattern && strlen(pattern) >= sizeof(w->test_pattern))
-		return false;
-	strlcpy(w->test_pattern, pattern ? pattern : "", sizeof(w->test_pattern));
-	return add_work(w, WORK_TEST);
 }
 
 /* value is NULL where there is no =. False if it is bad: then nothing has changed. */
@@ -102,21 +85,25 @@ static bool set(struct words *w, const struct known *k, const char *value)
 	u64 number;
 	int chosen;
 
+	if (!value && k->kind >= NUMBER)
+		return false;
 	switch (k->kind) {
 	case WORK:
-		return !value && add_work(w, k->least);
-	case TEST:
-		return set_test(w, value);
+		if (w->nr_work == WORK_MAX ||
+		    (value && (!k->least || strlen(value) > WORK_TEXT - 8)))
+			return false;
+		snprintf(w->work[w->nr_work++], WORK_TEXT, "%s %s", k->name, value ? value : "");
+		return true;
 	case FLAG:
 		*(bool *)field |= !value;
 		return !value;
 	case NUMBER:
-		if (!value || !parse_size(value, &number) || number < k->least)
+		if (!parse_size(value, &number) || number < k->least)
 			return false;
 		*(u64 *)field = number;
 		return true;
 	case CHOICE:
-		chosen = value ? choose(value, k->accepts) : -1;
+		chosen = choose(value, k->accepts);
 		if (chosen >= 0)
 			*(unsigned *)field = chosen;
 		return chosen >= 0;

@@ -55,7 +55,8 @@ static void map_range(vaddr_t va, u64 pa, u64 bytes, pgprot_t prot, const char *
 		too_little(what);
 	if (error)
 		panic("mm_init: cannot map %s at 0x%lx\n  something is mapped there already: "
-		      "two ranges of the address map overlap", what, va);
+		      "two ranges of the address map overlap",
+		      what, va);
 }
 
 static void map_image(void)
@@ -64,8 +65,8 @@ static void map_image(void)
 		const struct image_section *s = &address_map.sections[i];
 
 		if (s->prot != PAGE_NONE)
-			map_range(s->start, virt_to_phys((void *)s->start).v, s->end - s->start, s->prot,
-			    s->name);
+			map_range(s->start, virt_to_phys((void *)s->start).v, s->end - s->start,
+				  s->prot, s->name);
 	}
 }
 
@@ -146,11 +147,10 @@ static void make_kernel_tables(void)
 
 static void limit_window(u64 bytes)
 {
-	u64 whole = address_map.vmalloc_end - address_map.vmalloc_start + 1;
+	vaddr_t last = address_map.vmalloc_start + ALIGN_DOWN(bytes, PAGE_SIZE) - 1;
 
-	if (bytes)
-		address_map.vmalloc_end = address_map.vmalloc_start - 1 +
-					  MIN(ALIGN_DOWN(bytes, PAGE_SIZE), whole);
+	if (bytes && last > address_map.vmalloc_start && last < address_map.vmalloc_end)
+		address_map.vmalloc_end = last;
 }
 
 void mm_init(const struct memmap *map, const struct mm_options *options)

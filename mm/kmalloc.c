@@ -77,11 +77,12 @@ static struct page *large_block(const void *p)
 void kfree(const void *p)
 {
 	struct kmem_cache *cache = virt_to_cache(p);
+	struct page *page = cache || !p ? NULL : large_block(p);
 
 	if (cache)
 		kmem_cache_free(cache, (void *)p);
-	else if (p)
-		__free_pages(large_block(p), large_block(p)->order);
+	else if (page)
+		__free_pages(page, page->order);
 }
 
 u64 ksize(const void *p)
@@ -101,7 +102,7 @@ void *krealloc(const void *p, u64 bytes, gfp_t gfp)
 	if (p && bytes && bytes <= had)
 		return new;
 	new = allocate(bytes, gfp, CALLER()); /* 0 bytes: NULL */
-	if (new && p)
+	if (new &&p)
 		memcpy(new, p, had);
 	if (new || bytes == 0)
 		kfree(p);

@@ -1,13 +1,13 @@
 /*
  * memmap.c - who owns which range of physical addresses.
  *
- * Firmware hands over a list of ranges that is not to be trusted: they come unsorted, overlap, are
- * empty, wrap round the end of the address space or have types nobody has heard of. We keep a better
- * list: sorted, disjoint, merged.
+ * Firmware hands over a list of ranges that is not to be trusted: they come unsorted, overlap,
+ * are empty, wrap round the end of the address space or have types nobody has heard of. We keep a
+ * better list: sorted, disjoint, merged.
  *
- * Think of physical addresses as a line and of each range as a strip of coloured paper on it. To add
- * a strip, cut the line wherever any strip begins or ends. Between two cuts nothing changes, so one
- * question settles each piece: which strips cover it? The safest of their types wins (enum
+ * Think of physical addresses as a line and of each range as a strip of coloured paper on it. To
+ * add a strip, cut the line wherever any strip begins or ends. Between two cuts nothing changes, so
+ * one question settles each piece: which strips cover it? The safest of their types wins (enum
  * memmap_type rises in safety: better to waste a frame than to write over firmware). Pieces of one
  * type are then glued together again. The list is sorted, so one sweep does it, O(n) a strip.
  *

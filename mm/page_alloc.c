@@ -2,7 +2,7 @@
  * page_alloc.c - physical frames: a buddy allocator (Knowlton 1965; Knuth, TAOCP 1, 2.5).
  *
  * Memory is kept in blocks of 2^order frames, aligned to their size. Two blocks are buddies if
- * together they make an aligned block of twice the size; flip one bit of a frame number and there it is:
+ * together they make an aligned block of twice the size: flip one bit of a frame number to find it.
  *
  *	order 2   [ 8  9 10 11 ][ 12 13 14 15 ]		8 ^ 4 = 12
  *	order 1   [ 8  9 ][ 10 11 ]			8 ^ 2 = 10
@@ -10,9 +10,9 @@
  * To allocate, take a free block of that order, or halve a larger one until it fits. To free, merge
  * with the buddy for as long as that is free too. Both are O(MAX_ORDER).
  *
- * A free block hangs in its order's list by the struct page of its first frame. The other frames are
- * PG_TAIL, which is 0: at boot we write one struct page a block. That of a frame in a hole may not
- * even be mapped, so a buddy is looked at only inside the range of usable RAM that holds the
+ * A free block hangs in its order's list by the struct page of its first frame. The other frames
+ * are PG_TAIL, which is 0: at boot we write one struct page a block. That of a frame in a hole may
+ * not even be mapped, so a buddy is looked at only inside the range of usable RAM that holds the
  * block. No free block crosses the end of one: the map has merged what can be merged.
  *
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
@@ -27,12 +27,11 @@
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
-static u64 die;					   /* page_lock; 0: we do not shuffle */
-static u64 fail_at;				   /* for tests; 0: no request is to fail */
+static u64 die, fail_at; /* page_lock; 0: we do not shuffle; no request is to fail */
 static struct spinlock page_lock = SPINLOCK("page_alloc");
 static const struct memmap *ram; /* what page_alloc_init was given */
-static u64 (*shrinkers[4])(void);
-static unsigned nr_shrinkers;
+static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
+static u64 (*shrinkers[4])(void), nr_shrinkers;
 
 const char *page_state_name(enum page_state state)
 {
@@ -42,13 +41,18 @@ const char *page_state_name(enum page_state state)
 	return state < PG_NR_STATES ? names[state] : "?";
 }
 
-/* The range of RAM that holds this frame, or NULL. */
+/* The range of RAM that holds this frame, or NULL. Most often it is the one that held the last. */
 static const struct memrange *ram_range(u64 pfn)
 {
 	u64 pa = MIN(pfn, MEMMAP_LIMIT >> PAGE_SHIFT) << PAGE_SHIFT;
-	const struct memrange *range = memmap_find(ram, paddr(pa));
+	const struct memrange *range = last_range;
 
-	return range && memmap_is_ram(range->type) ? range : NULL;
+	if (pa >= range->start && pa < range->end)
+		return range;
+	range = memmap_find(ram, paddr(pa));
+	if (!range || !memmap_is_ram(range->type))
+		return NULL;
+	return last_range = range;
 }
 
 bool pfn_valid(u64 pfn)
@@ -95,8 +99,11 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page)
 /* A number below n: 0 unless we shuffle, then random (splitmix64: Steele et al., OOPSLA 2014). */
 static unsigned roll(unsigned n)
 {
-	u64 x = die ? die += 0x9e3779b97f4a7c15ul : 0; /* of 0, 0 comes */
+	u64 x;
 
+	if (!die)
+		return 0;
+	x = die += 0x9e3779b97f4a7c15ul;
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
 	x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
 	return (x >> 33) % n;
@@ -142,19 +149,26 @@ static struct page *take_block(unsigned order)
 	return pfn_to_page(pfn);
 }
 
+/* The buddy of this block, if it is free and whole. */
+static struct page *free_buddy(u64 pfn, unsigned order, const struct memrange *range)
+{
+	u64 buddy = pfn ^ (1ul << order), pa = buddy << PAGE_SHIFT;
+	struct page *page = pfn_to_page(buddy);
+
+	if (order == MAX_ORDER || pa < range->start || pa >= range->end)
+		return NULL;
+	return page->state == PG_FREE && page->order == order ? page : NULL;
+}
+
 /* Put a block back, merged with its buddies as far as that goes. page_lock held. */
 static void put_block(u64 pfn, unsigned order, const struct memrange *range)
 {
-	pfn_to_page(pfn)->state = PG_TAIL;
-	for (; order < MAX_ORDER; order++) {
-		u64 buddy = pfn ^ (1ul << order);
-		struct page *page = pfn_to_page(buddy);
+	struct page *buddy;
 
-		if (buddy < range->start >> PAGE_SHIFT || buddy >= range->end >> PAGE_SHIFT ||
-		    page->state != PG_FREE || page->order != order)
-			break;
-		list_remove(page, order);
-		pfn &= buddy;
+	pfn_to_page(pfn)->state = PG_TAIL;
+	for (; (buddy = free_buddy(pfn, order, range)); order++) {
+		list_remove(buddy, order);
+		pfn = MIN(pfn, page_to_pfn(buddy));
 	}
 	list_add(pfn_to_page(pfn), order);
 }
@@ -178,7 +192,7 @@ static const char *give_block(struct page *page, unsigned order)
 	u64 pfn = page_to_pfn(page);
 	const struct page *head = page_head(pfn);
 
-	if (!head || pfn_to_page(pfn) != page)
+	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
 		return "is not the struct page of a frame of RAM";
 	if (head->state == PG_FREE)
 		return "is free already";
@@ -194,7 +208,7 @@ static const char *give_block(struct page *page, unsigned order)
 	return NULL;
 }
 
-/* Free blocks, holding the lock once. A wrong one panics, without it; those before are free then. */
+/* Free blocks, holding the lock once. A wrong one panics (unlocked); those before it stay free. */
 static void give(unsigned order, u64 nr, struct page **pages)
 {
 	irqflags_t flags = spin_lock(&page_lock);
@@ -213,10 +227,7 @@ static void give(unsigned order, u64 nr, struct page **pages)
 
 bool page_alloc_fail_nth(u64 n)
 {
-	bool waiting = fail_at;
-
-	fail_at = CHECKING ? n : 0;
-	return waiting;
+	return __atomic_exchange_n(&fail_at, CHECKING ? n : 0, __ATOMIC_RELAXED);
 }
 
 /* How many of the next nr requests come before the one that is to fail. */
@@ -241,7 +252,7 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 	u64 got = take(order, allowed, pages);
 
 	if (got < allowed && !(gfp & __GFP_NORECLAIM)) {
-		for (unsigned i = 0; i < nr_shrinkers; i++)
+		for (u64 i = 0; i < nr_shrinkers; i++)
 			shrinkers[i]();
 		got += take(order, allowed - got, pages + got);
 	}
@@ -332,13 +343,15 @@ static void audit_block(struct page *page, u64 nr, void *arg)
 {
 	struct audit *audit = arg;
 	u64 pfn = page_to_pfn(page);
-	bool usable = ram_range(pfn)->type == MEM_USABLE, sound;
+	const struct memrange *range = ram_range(pfn);
+	bool usable = range->type == MEM_USABLE, sound;
 
 	sound = page->state > PG_TAIL && page->state < PG_NR_STATES && page->order <= MAX_ORDER &&
 		nr == 1ul << page->order && IS_ALIGNED(pfn, nr) &&
 		usable == (page->state != PG_RESERVED);
-	sound = sound &&
-		(page->state != PG_FREE || page_list_holds(&free_lists[page->order], page));
+	if (sound && page->state == PG_FREE)
+		sound = page_list_holds(&free_lists[page->order], page) &&
+			!free_buddy(pfn, page->order, range);
 	for (u64 i = 1; i < nr; i++)
 		sound &= page[i].state == PG_TAIL;
 	if (!sound && ++audit->faults)

@@ -8,9 +8,9 @@
  *	64 bytes    [ 63 bits ][ object 0 ][ object 1 ] ... [ object 62 ]
  *	512 bytes   [ object 0 ][ object 1 ] ... [ object 7 ]		8 bits in struct page
  *
- * The struct page of a pointer's frame says whose object it is: kfree needs no size, and each double or
- * foreign free is caught: the bit is set, or no object begins there. Slabs with free objects are in their
- * cache's list; at most one is empty, and last there: an alloc and a free in a loop take no frames.
+ * The struct page of a pointer's frame says whose object it is: kfree needs no size, and a double
+ * or foreign free is caught, as its bit is set or no object begins there. Slabs with free objects
+ * are in their cache's list. At most one is empty, and last: alloc and free in a loop take no frame.
  */
 #include <kernel/panic.h>
 #include <kernel/string.h>
@@ -63,7 +63,7 @@ static struct page *new_slab(struct kmem_cache *cache, gfp_t gfp)
 	page->slab_cache = cache - caches;
 	page->slab_used = 0;
 	for (u32 i = 0; i < cache->now.per_slab; i += 32)
-		slab_bitmap(cache, page)[i / 32] = ~0u >> (32 - MIN(32, cache->now.per_slab - i));
+		slab_bitmap(cache, page)[i / 32] = ~0u; /* bits past per_slab never come first */
 	return page;
 }
 
@@ -121,7 +121,7 @@ static const char *give_object(struct kmem_cache *cache, void *p, struct page **
 	struct page *page = direct_to_page(p);
 	u32 offset = (vaddr_t)p % PAGE_SIZE - cache->first, i = offset / cache->now.bytes, *bits;
 
-	if (virt_to_cache(p) != cache)
+	if (!page || page->state != PG_SLAB || &caches[page->slab_cache] != cache)
 		return "is no object of this cache";
 	if (i >= cache->now.per_slab || offset % cache->now.bytes)
 		return "is not where an object begins";
@@ -135,7 +135,7 @@ static const char *give_object(struct kmem_cache *cache, void *p, struct page **
 		memset(p, JUNK, cache->now.bytes);
 	if (page->slab_used-- == cache->now.per_slab)
 		page_list_add(&cache->partial, page, false);
-	if (page->slab_used == 0) {
+	if (page->slab_used == 0 && cache->partial.last != page_to_pfn(page)) {
 		page_list_remove(&cache->partial, page);
 		*empty = pop_empty(cache);
 		page_list_add(&cache->partial, page, true);

@@ -78,49 +78,45 @@ void tlb_flush_range(vaddr_t va, u64 nr_pages)
 		flush_every_cpu((struct flush){ va, nr_pages });
 }
 
+/* What waits now, and account it as released. */
 static struct batch take_batch(void)
 {
 	irqflags_t flags = spin_lock(&tlb_lock);
 	struct batch batch = waiting;
 
 	waiting = (struct batch){ 0 };
+	counts.released += batch.nr_pages;
 	spin_unlock(&tlb_lock, flags);
 	return batch;
 }
 
 static void release_batch(struct batch batch)
 {
-	struct tlb_deferred *next;
-	irqflags_t flags;
+	while (batch.first) {
+		struct tlb_deferred *item = batch.first;
 
-	for (struct tlb_deferred *item = batch.first; item; item = next) {
-		next = item->next; /* release() may free the item */
+		batch.first = item->next; /* release() may free the item */
 		item->release(item);
 	}
-	for (u32 pfn = batch.tables; pfn;) {
-		struct page *page = pfn_to_page(pfn);
+	while (batch.tables) {
+		struct page *page = pfn_to_page(batch.tables);
 
-		pfn = page->next;
+		batch.tables = page->next;
 		__free_pages(page, 0);
 	}
-	flags = spin_lock(&tlb_lock);
-	counts.released += batch.nr_pages;
-	spin_unlock(&tlb_lock, flags);
 }
 
 u64 tlb_purge(void)
 {
 	u64 released = 0;
+	struct batch batch;
 
-	for (;;) {
-		struct batch batch = take_batch();
-
-		if (!batch.first && !batch.tables)
-			return released;
+	while (batch = take_batch(), batch.first || batch.tables) {
 		flush_every_cpu((struct flush){ 0, 0 });
 		release_batch(batch);
 		released += batch.nr_pages + batch.nr_tables;
 	}
+	return released;
 }
 
 /* How many pages may wait: less when memory is short. */

@@ -113,7 +113,7 @@ bool next_vm_area(vaddr_t va, struct vm_area *area)
 	while ((entry = pt_next(&kernel_pt, &at, VMALLOC_END, &level))) {
 		if (vm_area_decode(pte_get(entry), at, area))
 			return true;
-		at = ALIGN_DOWN(at, level_bytes(level)) + level_bytes(level);
+		at += level_bytes(level);
 	}
 	return false;
 }
@@ -238,13 +238,15 @@ static void set_guard(const struct vm_area *area, enum vm_kind kind)
 static bool reserve_area(struct vm_area *area)
 {
 	vaddr_t lo, hi, guard;
+	struct vmrange *range;
 	irqflags_t flags = spin_lock(&tables_lock);
-	bool ok = !vmarea_alloc(&vmalloc_window, area->nr_pages, PAGE_SIZE, VMALLOC_START, VMALLOC_END,
-				&area->start);
+	bool ok = !vmarea_alloc(&vmalloc_window, area->nr_pages, PAGE_SIZE, VMALLOC_START,
+				VMALLOC_END, &area->start);
 
 	guard = area->start - PAGE_SIZE;
 	if (ok && pt_populate(&kernel_pt, guard, area->nr_pages + 1)) {
-		vmarea_free(&vmalloc_window, vmarea_retire(&vmalloc_window, area->start, area->nr_pages), &lo, &hi);
+		range = vmarea_retire(&vmalloc_window, area->start, area->nr_pages);
+		vmarea_free(&vmalloc_window, range, &lo, &hi);
 		ok = false;
 	}
 	spin_unlock(&tables_lock, flags);
@@ -332,18 +334,20 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 
 /* Freeing */
 
-static _Noreturn void bad_pointer(const char *call, vaddr_t va, enum vm_kind kind)
+/* Say what this is instead of the start of an area that the call could free. */
+static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
 	struct vm_area area;
 	vaddr_t caller;
 
 	if (!is_vmalloc_addr((void *)va))
 		panic("%s: 0x%lx is not in the vmalloc window\n  which is 0x%lx-0x%lx\n"
-		      "  pass a pointer that v%s returned (kmalloc's go to kfree)",
-		      call, va, VMALLOC_START, VMALLOC_END, kind == VM_MAP ? "map" : "malloc");
+		      "  pass what vmalloc or vmap returned (kmalloc's pointers go to kfree)",
+		      call, va, VMALLOC_START, VMALLOC_END);
 	if (!find_vm_area(va, &area))
 		panic("%s: 0x%lx lies in no area\n  it was never allocated, or freed and flushed "
-		      "since\n  look for a second %s of this pointer", call, va, call);
+		      "since\n  look for a second %s of this pointer",
+		      call, va, call);
 	caller = address_map.image + area.caller;
 	if (area.kind == VM_FREED)
 		panic("%s: 0x%lx is freed already\n  its area 0x%lx-0x%lx, asked for by %pS, waits for "
@@ -351,10 +355,9 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va, enum vm_kind kin
 		      call, va, area.start, vm_area_end(&area), (void *)caller);
 	if (va != area.start)
 		panic("%s: 0x%lx is not the start of an area\n  it lies in page %ld of %lu of "
-		      "0x%lx-0x%lx, %s by %pS\n  pass the pointer that %s returned",
+		      "0x%lx-0x%lx, %s by %pS\n  pass the pointer that its allocation returned",
 		      call, va, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
-		      vm_area_end(&area), vm_kind_name(area.kind), (void *)caller,
-		      vm_kind_name(area.kind));
+		      vm_area_end(&area), vm_kind_name(area.kind), (void *)caller);
 	panic("%s: 0x%lx is an area of %s, by %pS\n  give it back with %s", call, va,
 	      vm_kind_name(area.kind), (void *)caller, area.kind == VM_MAP ? "vunmap" : "vfree");
 }
@@ -383,7 +386,7 @@ static void free_area(const char *call, const void *p, enum vm_kind kind)
 	struct vm_area area;
 
 	if (!claim_area((vaddr_t)p, kind, &area))
-		bad_pointer(call, (vaddr_t)p, kind);
+		bad_pointer(call, (vaddr_t)p);
 	count(&nr_areas, -1);
 	count(&nr_used, -(s64)area.nr_pages);
 	retire_area(&area, kind != VM_MAP);

@@ -37,7 +37,7 @@ struct request {
 	u64 need;     /* do not look at ranges smaller than this */
 };
 
-static u64 end_of(const struct vmrange *range)
+static u64 end_of(const struct vmrange *range) /* exclusive */
 {
 	return range->start + range->nr_pages;
 }
@@ -85,14 +85,14 @@ static struct vmrange *join(struct vmrange *before, struct vmrange *behind)
 	return behind;
 }
 
-static void tree_insert(struct vmwindow *w, struct vmrange *node)
+static void tree_insert(struct vmwindow *w, struct vmrange *node, u64 start, u64 end)
 {
 	struct vmrange *before, *behind;
 
-	node->left = node->right = NULL;
+	*node = (struct vmrange){ .start = start, .nr_pages = end - start };
+	node->largest = node->nr_pages;
 	node->priority = random_next(&priorities);
-	update(node);
-	split(w->free, node->start, &before, &behind);
+	split(w->free, start, &before, &behind);
 	w->free = join(join(before, node), behind);
 	w->nr_free_ranges++;
 }
@@ -216,19 +216,10 @@ static void carve(struct vmwindow *w, struct vmrange *range, u64 at, u64 nr_page
 
 	tree_remove(w, range);
 	push(nodes, range);
-	if (start < at) {
-		struct vmrange *before = pop(nodes);
-
-		*before = (struct vmrange){ .start = start, .nr_pages = at - start };
-		tree_insert(w, before);
-	}
-	if (at + nr_pages < end) {
-		struct vmrange *behind = pop(nodes);
-
-		*behind = (struct vmrange){ .start = at + nr_pages,
-					    .nr_pages = end - at - nr_pages };
-		tree_insert(w, behind);
-	}
+	if (start < at)
+		tree_insert(w, pop(nodes), start, at);
+	if (at + nr_pages < end)
+		tree_insert(w, pop(nodes), at + nr_pages, end);
 }
 
 /* The allocator */
@@ -276,27 +267,29 @@ struct vmrange *vmarea_retire(struct vmwindow *w, vaddr_t va, u64 nr_pages)
 	return range;
 }
 
+/* Take a neighbour into the range, if there is one: the free range that ends or starts at this page. */
+static void absorb(struct vmwindow *w, struct vmrange *range, u64 at, struct vmrange **superfluous)
+{
+	struct vmrange *other = tree_find(w, at);
+
+	if (!other || (other->start != at && end_of(other) != at))
+		return;
+	tree_remove(w, other);
+	range->start = MIN(range->start, other->start);
+	range->nr_pages += other->nr_pages;
+	push(superfluous, other);
+}
+
 void vmarea_free(struct vmwindow *w, struct vmrange *range, vaddr_t *lo, vaddr_t *hi)
 {
-	struct vmrange *superfluous = NULL, *before, *behind;
+	struct vmrange *superfluous = NULL;
 	irqflags_t flags = spin_lock(&w->lock);
 
 	w->nr_used--;
 	w->pages_free += range->nr_pages;
-	before = tree_find(w, range->start);
-	if (before && end_of(before) == range->start) {
-		tree_remove(w, before);
-		range->start = before->start;
-		range->nr_pages += before->nr_pages;
-		push(&superfluous, before);
-	}
-	behind = tree_find(w, end_of(range));
-	if (behind && behind->start == end_of(range)) {
-		tree_remove(w, behind);
-		range->nr_pages += behind->nr_pages;
-		push(&superfluous, behind);
-	}
-	tree_insert(w, range);
+	absorb(w, range, range->start, &superfluous);
+	absorb(w, range, end_of(range), &superfluous);
+	tree_insert(w, range, range->start, end_of(range));
 	*lo = range->start << PAGE_SHIFT;
 	*hi = end_of(range) << PAGE_SHIFT;
 	spin_unlock(&w->lock, flags);
@@ -316,8 +309,7 @@ int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 				.start = start >> PAGE_SHIFT,
 				.end = (end >> PAGE_SHIFT) - 1 };
 	w->pages_free = w->end - w->start;
-	*all = (struct vmrange){ .start = w->start, .nr_pages = w->pages_free };
-	tree_insert(w, all);
+	tree_insert(w, all, w->start, w->end);
 	return 0;
 }
 

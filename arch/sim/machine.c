@@ -1,9 +1,10 @@
 /*
  * machine.c - the rest of the simulated machine: serial ports that are files, and an end.
  *
- * COM1 is standard output; COM2 a file, if the test runner was given one. What a person would read on a
- * real machine's console is therefore what the program prints. Fault reports have names only when
- * the machine is dying: the sanitizer's symbolizer is slow, and a test that expects a panic need not wait.
+ * COM1 is standard output; COM2 a file, if the test runner was given one. What a person would read
+ * on a real machine's console is therefore what the program prints. Code addresses get names only
+ * when the machine is dying: the sanitizer's symbolizer is slow, and a test that expects a panic
+ * need not wait for it.
  */
 #include <sanitizer/common_interface_defs.h>
 #include <stdio.h>

@@ -117,7 +117,7 @@ static void unmap(vaddr_t va, u64 bytes)
 		die("sim: munmap");
 }
 
-/* Where a page of this level around va would be. Knuth TAOCP 3, 6.4: multiply by the golden ratio. */
+/* Where a page of this level around va would be. Knuth TAOCP 3, 6.4: the golden ratio scatters. */
 static struct tlb_entry *tlb_slot(vaddr_t va, int level)
 {
 	u64 page = (va >> (12 + 9 * (level - 1))) << 2 | level;
@@ -273,7 +273,19 @@ static _Noreturn void refuse(const struct fault *fault, const struct sim_leaf *l
 	      leaf->bytes, leaf->entry);
 }
 
-/* The page-fault exception; error code: SDM Vol. 3A, 4.7. A general protection has no address. */
+/* What the error code says: SDM Vol. 3A, 4.7. */
+static enum access access_of(greg_t error_code)
+{
+	return error_code & 2 ? ACCESS_WRITE : error_code & 16 ? ACCESS_FETCH : ACCESS_READ;
+}
+
+static bool permits(const struct sim_leaf *leaf, enum access access)
+{
+	return leaf->present && !leaf->reserved && (access != ACCESS_WRITE || leaf->writable) &&
+	       (access != ACCESS_FETCH || leaf->exec);
+}
+
+/* The page-fault exception. A general protection comes as one too, and without an address. */
 static void on_fault(int signal, siginfo_t *info, void *context)
 {
 	greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
@@ -281,7 +293,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 	struct fault fault = {
 		.va = (vaddr_t)info->si_addr,
 		.pc = regs[REG_RIP],
-		.access = regs[REG_ERR] & 2 ? ACCESS_WRITE : regs[REG_ERR] & 16 ? ACCESS_FETCH : ACCESS_READ,
+		.access = access_of(regs[REG_ERR]),
 		.page_fault = info->si_code != SI_KERNEL,
 		.error_code = regs[REG_ERR],
 	};
@@ -289,9 +301,7 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 
 	if (ours) {
 		leaf = translate(fault.va);
-		if (leaf.present && !leaf.reserved &&
-		    (fault.access == ACCESS_READ ||
-		     (fault.access == ACCESS_WRITE ? leaf.writable : leaf.exec))) {
+		if (permits(&leaf, fault.access)) {
 			tlb_fill(fault.va, &leaf);
 			return;
 		}

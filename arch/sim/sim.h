@@ -19,8 +19,8 @@ struct sim_ram {
 };
 
 /*
- * Build a machine with this RAM (kept, not copied; rising, at most 4 GiB) and this many levels of page
- * tables, and fill in address_map. As after boot: no root yet; the direct map of RAM works.
+ * Build a machine with this RAM (kept, not copied; rising, at most 4 GiB) and this many levels of
+ * page tables, and fill in address_map. As after boot: no root yet; the direct map of RAM works.
  */
 void sim_init(const struct sim_ram *ram, unsigned nr_ram, int levels);
 
@@ -29,7 +29,7 @@ struct sim_leaf {
 	bool present;
 	bool reserved;	     /* an entry has a bit set that must be 0, or leads to no RAM */
 	bool writable, exec; /* by all entries on the way together */
-	u64 pa, bytes;	     /* of the whole leaf; at bytes also when not present: where the walk ended */
+	u64 pa, bytes;	     /* of the whole leaf; bytes also where the walk ended short */
 	u64 entry;	     /* the last one read */
 };
 struct sim_leaf sim_walk(u64 root, int levels, vaddr_t va);

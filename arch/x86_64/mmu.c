@@ -14,27 +14,30 @@
 #include <kernel/panic.h>
 #include <mm/memmap.h>
 
-#define FLUSH_ALL_PAGES 64 /* from so many pages on, forgetting everything costs less than INVLPGs */
-#define STACK_BYTES (16 * KiB) /* as in boot/entry.S */
+#define FLUSH_ALL_PAGES 64 /* from here on, forgetting everything costs less than INVLPGs */
 
-extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[], __data_start[], __data_end[];
-extern char __stacks_start[], __stacks_end[], boot_stack_top[], double_fault_stack_top[];
-extern char nmi_stack_top[], machine_check_stack_top[];
+/* From linker.ld. */
+extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[];
+extern char __data_start[], __data_end[], __stacks_start[], __stacks_end[];
 
+char stacks[NR_STACKS][5 * PAGE_SIZE] __attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
+
+/* clang-format off */
 #define SECTION(name, start, end, prot) { name, (vaddr_t)(start), (vaddr_t)(end), prot }
-#define STACK(name, top)                                                                       \
-	SECTION("guard", (top) - STACK_BYTES - PAGE_SIZE, (top) - STACK_BYTES, PAGE_NONE), \
-	SECTION(name, (top) - STACK_BYTES, top, PAGE_KERNEL)
+#define STACK(name, n)                                                     \
+	SECTION("guard", stacks[n], stacks[n] + PAGE_SIZE, PAGE_NONE),     \
+	SECTION(name, stacks[n] + PAGE_SIZE, stacks[(n) + 1], PAGE_KERNEL)
+/* clang-format on */
 
 static const struct image_section sections[] = {
 	SECTION("text", __text_start, __text_end, PAGE_KERNEL_ROX),
 	SECTION("rodata", __rodata_start, __rodata_end, PAGE_KERNEL_RO),
 	SECTION("data", __data_start, __stacks_start, PAGE_KERNEL),
-	STACK("boot stack", boot_stack_top),
-	STACK("double fault stack", double_fault_stack_top),
-	STACK("NMI stack", nmi_stack_top),
-	STACK("machine check stack", machine_check_stack_top),
-	SECTION("guard", machine_check_stack_top, __stacks_end, PAGE_NONE),
+	STACK("boot stack", BOOT_STACK),
+	STACK("double fault stack", DOUBLE_FAULT_STACK),
+	STACK("NMI stack", NMI_STACK),
+	STACK("machine check stack", MACHINE_CHECK_STACK),
+	SECTION("guard", stacks[NR_STACKS], __stacks_end, PAGE_NONE),
 	SECTION("bss", __stacks_end, __data_end, PAGE_KERNEL),
 };
 
@@ -52,8 +55,6 @@ struct address_map address_map = {
 
 void address_map_init(int levels)
 {
-	pte_t *root;
-
 	if (levels == 5) {
 		address_map.levels = 5;
 		address_map.direct = 0xff11000000000000;
@@ -63,8 +64,7 @@ void address_map_init(int levels)
 	}
 	if (cpu_has("pdpe1gb"))
 		address_map.leaf_levels = 3;
-	root = phys_to_virt(mmu_root());
-	pte_set(&root[0], pte_make_note(0)); /* the identity map */
+	pte_set(phys_to_virt(mmu_root()), pte_make_note(0)); /* entry 0: the identity map */
 	mmu_flush_all();
 }
 

@@ -1,98 +1,80 @@
 /*
  * serial.c - two 16550 ports: COM1 for people, COM2 for records.
  *
- * Output waits for the transmitter (THRE in the line status), then fills its FIFO of 16 bytes at once.
- * The wait is counted in polls, since a port may be dead, or its reader may have stopped reading: after
- * some ten seconds the port is taken for dead and what is written to it is lost, until one poll finds it
- * ready again. A port that does not remember what is written to its scratch register is not there.
+ * Output waits for the transmitter (THRE), then fills its FIFO of 16 bytes at once. A port may be
+ * dead, or whoever reads at its other end may have stopped: after some ten seconds what is written
+ * is lost, until a single poll finds the port ready again. A port whose scratch register does
+ * not remember is not there at all.
  *
- * Input is by polling, but between polls the CPU may sleep: interrupts are off all through the
- * kernel, except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the
- * old 8259 interrupt controller. Whether that line really reaches this CPU is tried at the start, by
- * asking for an interrupt that says no more than "the transmitter is empty". If none comes (there
- * is no 8259 or it leads nowhere), we wait with PAUSE instead. TL16C550D data sheet; Intel 8259A.
+ * Input is polled, but between polls the CPU may sleep: interrupts are off all through the kernel,
+ * except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old 8259
+ * interrupt controller (PIC). Whether that line reaches this CPU is tried at the start, with an
+ * interrupt that only says "the transmitter is empty". If none comes, we wait with PAUSE instead.
+ * Texas Instruments TL16C550D; Intel 8259A.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
 
 enum { DATA, IER, FCR, LCR, MCR, LSR, SCRATCH = 7 }; /* registers: offsets to the port's base */
-#define LSR_DATA 0x01				     /* a byte has come */
-#define LSR_THRE 0x20				     /* the FIFO is empty */
-#define LSR_TEMT 0x40				     /* and the last bit is out */
+enum { IER_DATA = 1, IER_THRE = 2 };
+enum { LSR_DATA = 0x01, LSR_THRE = 0x20, LSR_TEMT = 0x40 }; /* has a byte; FIFO empty; all sent */
 #define FIFO_BYTES 16
-#define MAX_POLLS (1u << 25)
+#define MAX_WAIT (1ul << 35) /* cycles: ten seconds or so */
 
-#define PIC1 0x20 /* command port; data is the next */
-#define PIC2 0xa0
-#define PIC_EOI 0x20
-#define COM1_IRQ 4
+enum { PIC1 = 0x20, PIC2 = 0xa0, PIC_EOI = 0x20 }; /* command ports; data is the next */
+
+struct setting {
+	u8 reg, value;
+};
 
 static const u16 base[NR_COM] = { 0x3f8, 0x2f8 };
 static bool present[NR_COM], dead[NR_COM];
 static volatile unsigned irqs; /* that came from COM1 */
 static bool can_sleep;
 
-bool serial_present(enum serial_port port)
+static void set(u16 port, const struct setting *s, unsigned nr)
 {
-	return present[port];
-}
-
-static bool detect(u16 port)
-{
-	outb(port + SCRATCH, 0x5a);
-	if (inb(port + SCRATCH) != 0x5a)
-		return false;
-	outb(port + SCRATCH, 0xa5);
-	return inb(port + SCRATCH) == 0xa5;
-}
-
-static void setup(u16 port)
-{
-	outb(port + IER, 0);
-	outb(port + LCR, 0x80); /* the next two are the divisor: 115200 baud */
-	outb(port + DATA, 1);
-	outb(port + IER, 0);
-	outb(port + LCR, 0x03); /* 8 bits, no parity, 1 stop bit */
-	outb(port + FCR, 0x07); /* FIFOs on and empty, an interrupt for each byte */
-	outb(port + MCR, 0x0b); /* DTR, RTS, and OUT2, which lets interrupts out */
+	for (unsigned i = 0; i < nr; i++)
+		outb(port + s[i].reg, s[i].value);
 }
 
 void serial_init(void)
 {
+	static const struct setting uart[] = {
+		{ IER, 0 },    { LCR, 0x80 }, { DATA, 1 },
+		{ IER, 0 },				     /* divisor 1: 115200 baud */
+		{ LCR, 0x03 }, { FCR, 0x07 }, { MCR, 0x0b }, /* 8N1; FIFOs; DTR, RTS, interrupts */
+	};
+
 	for (int i = 0; i < NR_COM; i++) {
-		present[i] = detect(base[i]);
+		outb(base[i] + SCRATCH, 0x5a);
+		present[i] = inb(base[i] + SCRATCH) == 0x5a;
 		if (present[i])
-			setup(base[i]);
+			set(base[i], uart, ARRAY_SIZE(uart));
 	}
 }
 
-/* The PIC's first interrupts go to vectors VEC_IRQ and up; all but COM1's are masked. */
-static void pic_init(void)
-{
-	outb(PIC1, 0x11); /* ICW1: edges, two PICs, ICW4 follows */
-	outb(PIC2, 0x11);
-	outb(PIC1 + 1, VEC_IRQ);
-	outb(PIC2 + 1, VEC_IRQ + 8);
-	outb(PIC1 + 1, 1 << 2); /* ICW3: the second one hangs at line 2 */
-	outb(PIC2 + 1, 2);
-	outb(PIC1 + 1, 1); /* ICW4: 8086 mode */
-	outb(PIC2 + 1, 1);
-	outb(PIC1 + 1, (u8)~(1 << COM1_IRQ));
-	outb(PIC2 + 1, 0xff);
-}
-
+/* The PICs' interrupts go to vectors VEC_IRQ and up; all but COM1's are masked. */
 void serial_irq_init(void)
 {
-	pic_init();
+	static const struct setting pics[] = {
+		{ PIC1, 0x11 },	       { PIC2, 0x11 }, /* four words follow, the last after these */
+		{ PIC1 + 1, VEC_IRQ }, { PIC2 + 1, VEC_IRQ + 8 },
+		{ PIC1 + 1, 1 << 2 },  { PIC2 + 1, 2 }, /* the second hangs at the first's line 2 */
+		{ PIC1 + 1, 1 },       { PIC2 + 1, 1 }, /* 8086 mode */
+		{ PIC1 + 1, 0xef },    { PIC2 + 1, 0xff }, /* the masks */
+	};
+
+	set(0, pics, ARRAY_SIZE(pics));
 	if (!present[COM1])
 		return;
-	outb(base[COM1] + IER, 2); /* "the transmitter is empty": at once */
+	outb(base[COM1] + IER, IER_THRE);
 	asm volatile("sti" ::: "memory");
 	for (unsigned i = 0; i < 100000 && !irqs; i++)
 		cpu_relax();
 	asm volatile("cli" ::: "memory");
 	can_sleep = irqs;
-	outb(base[COM1] + IER, 1); /* from now on: "a byte has come" */
+	outb(base[COM1] + IER, IER_DATA);
 }
 
 void serial_irq(void)
@@ -102,15 +84,23 @@ void serial_irq(void)
 	outb(PIC1, PIC_EOI);
 }
 
+bool serial_present(enum serial_port port)
+{
+	return present[port];
+}
+
+/* Until all these bits of the line status are set. A port that is dead gets one chance each time. */
 static bool wait_for(enum serial_port port, u8 bits)
 {
-	unsigned polls = dead[port] ? 1 : MAX_POLLS;
+	u64 start = cycles();
 
-	while (polls-- > 0)
-		if ((inb(base[port] + LSR) & bits) == bits)
-			return !(dead[port] = false);
-	dead[port] = true;
-	return false;
+	while ((inb(base[port] + LSR) & bits) != bits) {
+		dead[port] |= cycles() - start > MAX_WAIT;
+		if (dead[port])
+			return false;
+	}
+	dead[port] = false;
+	return true;
 }
 
 void serial_write(enum serial_port port, const char *text, size_t bytes)
@@ -131,12 +121,10 @@ int serial_read(enum serial_port port)
 
 void serial_wait(void)
 {
-	if (present[COM1] && can_sleep && inb(base[COM1] + LSR) & LSR_DATA)
-		return;
-	if (can_sleep)
-		asm volatile("sti; hlt; cli" ::: "memory"); /* sti takes effect after hlt began */
-	else
+	if (!can_sleep)
 		cpu_relax();
+	else if (!(inb(base[COM1] + LSR) & LSR_DATA)) /* sti takes effect one instruction later */
+		asm volatile("sti; hlt; cli" ::: "memory");
 }
 
 void serial_drain(void)

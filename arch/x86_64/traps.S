@@ -41,29 +41,21 @@ trap_entry:
 	.global probe_read, probe_write, probe_fetch, probe_fetch_back, probe_failed
 	.global probe_read_at, probe_write_at, probe_fetch_at
 probe_read: /* bool probe_read(vaddr_t va, u8 *byte) */
-	pushq %rbp
-	movq %rsp, %rbp
 probe_read_at:
 	movb (%rdi), %al
 	movb %al, (%rsi)
 	jmp probe_done
 probe_write: /* bool probe_write(vaddr_t va, u8 byte) */
-	pushq %rbp
-	movq %rsp, %rbp
 probe_write_at:
 	movb %sil, (%rdi)
 	jmp probe_done
 probe_fetch: /* bool probe_fetch(vaddr_t va) */
-	pushq %rbp
-	movq %rsp, %rbp
 probe_fetch_at:
 	call *%rdi
 probe_fetch_back:
 probe_done:
 	movl $1, %eax
-	popq %rbp
 	ret
 probe_failed:
 	xorl %eax, %eax
-	popq %rbp
 	ret

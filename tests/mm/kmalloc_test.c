@@ -1,0 +1,173 @@
+/*
+ * kmalloc: sizes, alignment, contiguity, contents, and what must not be given to kfree.
+ */
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <mm/slab.h>
+#include <mm/vmalloc.h>
+
+#define LIVE 100
+
+static bool all_bytes(const u8 *p, u64 bytes, u8 value)
+{
+	for (u64 i = 0; i < bytes; i++)
+		if (p[i] != value)
+			return false;
+	return true;
+}
+
+/* Each class holds its own size, and not a byte more. */
+TEST(kmalloc, classes)
+{
+	static const u64 classes[] = { 8,   16,	 32,   64,   96,   128,	 192,
+				       256, 512, 1024, 2048, 4096, 8192, 16384 };
+
+	for (u64 i = 0; i + 1 < ARRAY_SIZE(classes); i++) {
+		void *p = kmalloc(classes[i], GFP_KERNEL), *q = kmalloc(classes[i] + 1, GFP_KERNEL);
+
+		EXPECT(p && q);
+		EXPECT_EQ(ksize(p), classes[i]);
+		EXPECT_EQ(ksize(q), classes[i + 1]);
+		kfree(p);
+		kfree(q);
+	}
+}
+
+TEST(kmalloc, sizes)
+{
+	u64 last = 0;
+
+	for (u64 bytes = 1; bytes <= 5000; bytes++) {
+		void *p = kmalloc(bytes, GFP_KERNEL);
+		u64 got = ksize(p);
+
+		EXPECT(p);
+		EXPECT(got >= bytes && got >= last);
+		EXPECT(got <= MAX(2 * bytes, 8ul));
+		EXPECT(IS_ALIGNED((vaddr_t)p, got & -got)); /* a power of two: to itself */
+		EXPECT_EQ((bytes > KMALLOC_MAX_CACHE), !virt_to_cache(p));
+		last = got;
+		kfree(p);
+	}
+	EXPECT(!kmalloc(0, GFP_KERNEL));
+	EXPECT(!kmalloc(KMALLOC_MAX_SIZE + 1, GFP_KERNEL));
+	EXPECT(!kmalloc(~0ul, GFP_KERNEL));
+	EXPECT_EQ(ksize(NULL), 0);
+}
+
+TEST(kmalloc, large)
+{
+	for (u64 bytes = 2 * PAGE_SIZE; bytes <= KMALLOC_MAX_SIZE; bytes *= 2) {
+		u8 *p = kmalloc(bytes - 1, GFP_KERNEL);
+
+		EXPECT(p);
+		EXPECT_EQ(ksize(p), bytes);
+		EXPECT(IS_ALIGNED(virt_to_phys(p).v, bytes));
+		EXPECT_EQ(virt_to_phys(p + bytes - 1).v, virt_to_phys(p).v + bytes - 1);
+		EXPECT_EQ(virt_to_page(p)->state, PG_KMALLOC);
+		memset(p, 0x5a, bytes);
+		kfree(p);
+	}
+}
+
+TEST(kmalloc, zeroed)
+{
+	for (u64 bytes = 8; bytes <= 64 * KiB; bytes *= 2) {
+		u8 *p = kmalloc(bytes, GFP_KERNEL);
+
+		EXPECT(p);
+		memset(p, 0xff, bytes);
+		kfree(p);
+		p = kzalloc(bytes, GFP_KERNEL);
+		EXPECT(p);
+		EXPECT(all_bytes(p, bytes, 0));
+		kfree(p);
+	}
+}
+
+/* Against a model: sizes and contents of what we hold. */
+TEST(kmalloc, random)
+{
+	static u8 *live[LIVE];
+	static u64 size[LIVE];
+
+	for (int n = 0; n < 4000; n++) {
+		u64 i = test_random() % LIVE, bytes = 1 + test_random() % 300;
+
+		if (n % 16 == 0)
+			bytes *= 40;
+		EXPECT(all_bytes(live[i], size[i], i));
+		if (test_random() % 2) {
+			kfree(live[i]);
+			live[i] = kmalloc(bytes, GFP_KERNEL);
+		} else {
+			live[i] = krealloc(live[i], bytes, GFP_KERNEL);
+			EXPECT(all_bytes(live[i], MIN(bytes, size[i]), i));
+		}
+		EXPECT(live[i]);
+		size[i] = bytes;
+		memset(live[i], i, bytes);
+	}
+	for (int i = 0; i < LIVE; i++) {
+		EXPECT(all_bytes(live[i], size[i], i));
+		kfree(live[i]);
+		live[i] = NULL;
+		size[i] = 0;
+	}
+}
+
+TEST(kmalloc, krealloc)
+{
+	u8 *p = krealloc(NULL, 100, GFP_KERNEL), *q;
+
+	EXPECT(p);
+	EXPECT_EQ(ksize(p), 128);
+	memset(p, 7, 100);
+	EXPECT(krealloc(p, 128, GFP_KERNEL) == p);
+	EXPECT(krealloc(p, 10, GFP_KERNEL) == p);
+	q = krealloc(p, 20000, GFP_KERNEL);
+	EXPECT(q && q != p);
+	EXPECT(all_bytes(q, 100, 7));
+	EXPECT_EQ(ksize(q), 32 * KiB);
+	EXPECT(!krealloc(q, KMALLOC_MAX_SIZE + 1, GFP_KERNEL)); /* q is as it was */
+	EXPECT(all_bytes(q, 100, 7));
+	page_alloc_fail_nth(1);
+	p = krealloc(q, 40000, GFP_KERNEL);
+	page_alloc_fail_nth(0);
+	EXPECT(CHECKING == !p);
+	q = p ?: q;
+	EXPECT(all_bytes(q, 100, 7));
+	EXPECT(!krealloc(q, 0, GFP_KERNEL)); /* freed: the runner would see the leak */
+	EXPECT(!krealloc(NULL, 0, GFP_KERNEL));
+}
+
+static void do_kfree(void *p)
+{
+	kfree(p);
+}
+
+TEST(kmalloc, misuse)
+{
+	char *small = kmalloc(64, GFP_KERNEL), *large = kmalloc(3 * PAGE_SIZE, GFP_KERNEL);
+	char *area = vmalloc(PAGE_SIZE), *frame = __get_free_pages(GFP_KERNEL, 0);
+	static char in_image[64];
+	u64 before = nr_free_pages();
+
+	EXPECT(small && large && area && frame);
+	kfree(NULL);
+	EXPECT_PANIC(do_kfree, small + 1, "is not where an object begins");
+	EXPECT_PANIC(do_kfree, large + 8, "did not come from kmalloc");
+	EXPECT_PANIC(do_kfree, large + PAGE_SIZE, "did not come from kmalloc");
+	EXPECT_PANIC(do_kfree, area, "use vfree");
+	EXPECT_PANIC(do_kfree, in_image, "did not come from kmalloc");
+	EXPECT_PANIC(do_kfree, frame, "did not come from kmalloc");
+	EXPECT_PANIC(do_kfree, 8, "did not come from kmalloc");
+	EXPECT_PANIC(do_kfree, ~0ul, "did not come from kmalloc");
+	EXPECT_EQ(nr_free_pages(), before);
+	kfree(small);
+	EXPECT_PANIC(do_kfree, small, "free already");
+	kfree(large);
+	EXPECT_PANIC(do_kfree, large, "free already");
+	vfree(area);
+	free_pages(frame, 0);
+}

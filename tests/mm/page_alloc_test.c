@@ -1,0 +1,391 @@
+/*
+ * The buddy allocator of the running machine: what it hands out, that it all comes together again,
+ * and that misuse is caught before anything has changed.
+ */
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <kernel/words.h>
+#include <mm/memmap.h>
+#include <mm/page_alloc.h>
+#include <mm/slab.h>
+
+#define LIVE 200
+#define BULK 2000
+
+static struct page *pages[BULK];
+
+static bool same_free_blocks(const struct page_stats *a, const struct page_stats *b)
+{
+	return a->free == b->free &&
+	       !memcmp(a->free_blocks, b->free_blocks, sizeof(a->free_blocks));
+}
+
+/* Checking builds fill what is freed, and a simulated machine does that at 200 MB a second. */
+static bool too_much(void)
+{
+	return CHECKING && nr_free_pages() > GiB / PAGE_SIZE;
+}
+
+/* Everything that is left, largest blocks first, into a list. Returns the number of frames. */
+static u64 take_all(struct page_list *list)
+{
+	u64 nr = 0;
+
+	for (int order = MAX_ORDER; order >= 0; order--) {
+		struct page *page;
+
+		while ((page = alloc_pages(__GFP_NORECLAIM, order))) {
+			page_list_add(list, page, true);
+			nr += 1ul << order;
+		}
+	}
+	return nr;
+}
+
+static void give_all(struct page_list *list)
+{
+	while (list->first) {
+		struct page *page = pfn_to_page(list->first);
+
+		page_list_remove(list, page);
+		__free_pages(page, page->order);
+	}
+}
+
+/* One word in each frame says whose it is. */
+static void sign(struct page *page)
+{
+	for (u64 i = 0; i < 1ul << page->order; i++)
+		*(u64 *)page_address(page + i) = (page_to_pfn(page) << 20) + i;
+}
+
+static bool is_signed(struct page *page)
+{
+	for (u64 i = 0; i < 1ul << page->order; i++)
+		if (*(u64 *)page_address(page + i) != (page_to_pfn(page) << 20) + i)
+			return false;
+	return true;
+}
+
+static bool overlaps(struct page *const *live, int nr, const struct page *page)
+{
+	for (int i = 0; i < nr; i++)
+		if (live[i] && live[i] != page && live[i] < page + (1ul << page->order) &&
+		    page < live[i] + (1ul << live[i]->order))
+			return true;
+	return false;
+}
+
+/* Against a model: the blocks we hold. None may overlap, be misaligned, or lose what we wrote. */
+TEST(page_alloc, random_blocks)
+{
+	struct page *live[LIVE] = { 0 };
+	u64 held = 0, before = nr_free_pages();
+
+	for (int n = 0; n < 5000; n++) {
+		struct page **slot = &live[test_random() % LIVE];
+		unsigned order = test_random() % 5;
+
+		if (*slot) {
+			EXPECT(is_signed(*slot));
+			held -= 1ul << (*slot)->order;
+			__free_pages(*slot, (*slot)->order);
+			*slot = NULL;
+		} else if ((*slot = alloc_pages(GFP_KERNEL, order))) {
+			held += 1ul << order;
+			EXPECT_EQ((*slot)->state, PG_ALLOC);
+			EXPECT_EQ((*slot)->order, order);
+			EXPECT(IS_ALIGNED(page_to_pfn(*slot), 1ul << order));
+			EXPECT(!overlaps(live, LIVE, *slot));
+			sign(*slot);
+		}
+		EXPECT_EQ(nr_free_pages() + held, before);
+	}
+	for (int i = 0; i < LIVE; i++) {
+		EXPECT(!live[i] || is_signed(live[i]));
+		if (live[i])
+			__free_pages(live[i], live[i]->order);
+	}
+}
+
+/* What was split comes together again, in whichever order it is freed. */
+TEST(page_alloc, coalesce)
+{
+	struct page_stats before, after;
+
+	page_stats(&before);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
+	for (u64 left = BULK; left; left--) {
+		u64 i = test_random() % left;
+
+		__free_pages(pages[i], 0);
+		pages[i] = pages[left - 1];
+	}
+	page_stats(&after);
+	EXPECT(same_free_blocks(&before, &after));
+}
+
+TEST(page_alloc, exhaust)
+{
+	struct page_stats before, empty, after;
+	struct page_list list = { 0, 0 };
+	u64 taken;
+
+	if (too_much())
+		SKIP("filling this much RAM with junk takes long");
+	page_stats(&before);
+	taken = take_all(&list);
+	page_stats(&empty);
+	EXPECT(!alloc_pages(__GFP_NORECLAIM, 0));
+	EXPECT_EQ(alloc_pages_bulk(__GFP_NORECLAIM, 1, pages), 0);
+	EXPECT(!__get_free_pages(__GFP_NORECLAIM, 0));
+	give_all(&list);
+	page_stats(&after);
+	EXPECT_EQ(taken, before.free);
+	EXPECT_EQ(empty.free, 0);
+	EXPECT_EQ(empty.state[PG_ALLOC], before.state[PG_ALLOC] + taken);
+	EXPECT(same_free_blocks(&before, &after));
+}
+
+/* With no frame left, the empty slab that a cache kept is called in, but only if we may. */
+TEST(page_alloc, shrinkers)
+{
+	struct kmem_cache *cache = kmem_cache_create("test-shrink", 512, 0);
+	struct page_list list = { 0, 0 };
+	struct page *refused, *granted;
+	void *object;
+
+	EXPECT(cache);
+	if (too_much()) {
+		kmem_cache_destroy(cache);
+		SKIP("filling this much RAM with junk takes long");
+	}
+	object = kmem_cache_alloc(cache, GFP_KERNEL);
+	EXPECT(object);
+	take_all(&list);
+	kmem_cache_free(cache, object);
+	refused = alloc_pages(__GFP_NORECLAIM, 0);
+	granted = alloc_pages(GFP_KERNEL, 0);
+	give_all(&list);
+	kmem_cache_destroy(cache);
+	EXPECT(!refused);
+	EXPECT(granted);
+	__free_pages(granted, 0);
+}
+
+TEST(page_alloc, orders)
+{
+	for (unsigned order = 0; order <= MAX_ORDER; order++) {
+		u8 *p = __get_free_pages(__GFP_ZERO, order);
+		struct page *page = virt_to_page(p);
+
+		EXPECT(p);
+		EXPECT(IS_ALIGNED(virt_to_phys(p).v, PAGE_SIZE << order));
+		EXPECT(page->owner);
+		for (u64 i = 0; i < 1ul << order; i++) {
+			EXPECT(page_head(page_to_pfn(page) + i) == page);
+			EXPECT(i == 0 || page[i].state == PG_TAIL);
+		}
+		for (u64 i = 0; i < PAGE_SIZE << order; i++)
+			EXPECT(p[i] == 0);
+		memset(p, 0xff, PAGE_SIZE << order); /* for the next round to clear */
+		free_pages(p, order);
+	}
+	EXPECT(!alloc_pages(GFP_KERNEL, MAX_ORDER + 1));
+	EXPECT(!alloc_pages(GFP_KERNEL, 64));
+	EXPECT(!alloc_pages(GFP_KERNEL, ~0u));
+}
+
+TEST(page_alloc, bulk)
+{
+	u64 before = nr_free_pages();
+	struct page_stats stats;
+
+	page_stats(&stats);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 0, pages), 0);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, stats.total + 1, pages), 0); /* writes nothing */
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, ~0ul, pages), 0);
+	EXPECT_EQ(nr_free_pages(), before);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
+	EXPECT_EQ(nr_free_pages(), before - BULK);
+	for (int i = 0; i < BULK; i++)
+		sign(pages[i]);
+	for (int i = 0; i < BULK; i++) /* two that are the same would bear one signature */
+		EXPECT(pages[i]->state == PG_ALLOC && pages[i]->order == 0 && is_signed(pages[i]));
+	for (int i = 0; i < BULK; i++)
+		page_set_owner(pages[i], PG_VMALLOC, CALLER());
+	free_pages_bulk(BULK, pages);
+	EXPECT_EQ(nr_free_pages(), before);
+	for (int i = 0; i < BULK; i++)
+		EXPECT_EQ(page_head(page_to_pfn(pages[i]))->state, PG_FREE);
+}
+
+/* Fail the n-th frame request, for every n: what was taken before it comes back. */
+TEST(page_alloc, fail_nth)
+{
+	struct page_stats before, after;
+	struct page *page;
+
+	if (!CHECKING)
+		SKIP("fault injection needs a checking build");
+	page_stats(&before);
+	for (u64 n = 1; n <= 40; n++) {
+		EXPECT(!page_alloc_fail_nth(n));
+		EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 40, pages), 0);
+		EXPECT(!page_alloc_fail_nth(0)); /* it has struck */
+		page_stats(&after);
+		EXPECT(same_free_blocks(&before, &after));
+	}
+	page_alloc_fail_nth(41);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 40, pages), 40);
+	EXPECT(!alloc_pages(GFP_KERNEL, 3)); /* the 41st */
+	page = alloc_pages(GFP_KERNEL, 3);   /* and only that */
+	EXPECT(page);
+	EXPECT(!page_alloc_fail_nth(0));
+	free_pages_bulk(40, pages);
+	__free_pages(page, 3);
+	page_alloc_fail_nth(2);
+	EXPECT(page_alloc_fail_nth(0)); /* was still waiting */
+}
+
+static void free_order_0(void *page)
+{
+	__free_pages(page, 0);
+}
+
+static void free_order_2(void *page)
+{
+	__free_pages(page, 2);
+}
+
+static void free_by_address(void *p)
+{
+	free_pages(p, 0);
+}
+
+static void free_two_in_bulk(void *two)
+{
+	free_pages_bulk(2, two);
+}
+
+TEST(page_alloc, misuse)
+{
+	struct page *block = alloc_pages(GFP_KERNEL, 2), *single = alloc_pages(GFP_KERNEL, 0);
+	struct page *twice[2] = { single, single };
+	struct page_stats before, after;
+
+	EXPECT(block && single);
+	page_stats(&before);
+	EXPECT_PANIC(free_order_0, block, "not a block as it was allocated");
+	EXPECT_PANIC(free_order_2, block + 1, "not a block as it was allocated");
+	EXPECT_PANIC(free_order_0, block + 3, "not a block as it was allocated");
+	EXPECT_PANIC(free_order_0, NULL, "not the struct page of a frame");
+	EXPECT_PANIC(free_order_0, (char *)single + 8, "not the struct page of a frame");
+	EXPECT_PANIC(free_order_0, pfn_to_page(MEMMAP_LIMIT >> PAGE_SHIFT), "not the struct page");
+	EXPECT_PANIC(free_by_address, (char *)page_address(single) + 64, "not the struct page");
+	EXPECT_PANIC(free_by_address, pages, "not the struct page"); /* in the image */
+	page_stats(&after);
+	EXPECT(same_free_blocks(&before, &after));
+	EXPECT_EQ(after.state[PG_ALLOC], before.state[PG_ALLOC]);
+	__free_pages(block, 2);
+	EXPECT_PANIC(free_order_2, block, "is free already");
+	EXPECT_PANIC(free_order_0, block + 1, "is free already");
+	EXPECT_PANIC(free_two_in_bulk, twice, "is free already"); /* the first is freed */
+	EXPECT_PANIC(free_order_0, single, "is free already");
+}
+
+/* RAM that was never ours to give, and holes. */
+TEST(page_alloc, foreign)
+{
+	u64 last = 0;
+
+	for (unsigned i = 0; i < memmap.nr; i++) {
+		const struct memrange *r = &memmap.range[i];
+		u64 pfn = r->start >> PAGE_SHIFT;
+
+		if (r->start != last && last)
+			EXPECT_PANIC(free_order_0, pfn_to_page(last >> PAGE_SHIFT),
+				     "not the struct page");
+		EXPECT_EQ(pfn_valid(pfn), memmap_is_ram(r->type));
+		if (!memmap_is_ram(r->type))
+			EXPECT_PANIC(free_order_0, pfn_to_page(pfn), "not the struct page");
+		else if (r->type != MEM_USABLE)
+			EXPECT_PANIC(free_order_0, pfn_to_page(pfn), "was never handed out");
+		last = r->end;
+	}
+	EXPECT(!pfn_valid(0) || memmap.range[0].type != MEM_USABLE);
+	EXPECT(!pfn_valid(~0ul));
+	EXPECT(!page_head(~0ul));
+	EXPECT(!direct_to_page(NULL));
+	EXPECT(!direct_to_page((void *)~0ul));
+}
+
+TEST(page_alloc, junk)
+{
+	u8 *p;
+
+	if (!CHECKING)
+		SKIP("junk is left only in checking builds");
+	p = __get_free_pages(__GFP_ZERO, 1);
+	EXPECT(p);
+	free_pages(p, 1);
+	for (u64 i = 0; i < 2 * PAGE_SIZE; i++)
+		EXPECT_EQ(p[i], JUNK);
+}
+
+/* With shuffle=, frames come from all over; without, neighbours come after each other. */
+TEST(page_alloc, scatter)
+{
+	struct page *first = alloc_pages(GFP_KERNEL, 0), *page = first;
+	u64 neighbours = 0;
+	bool shuffled = false; /* does a frame just freed not come at once again? */
+
+	EXPECT(first);
+	for (int i = 0; i < 64 && page; i++) {
+		__free_pages(page, 0);
+		page = alloc_pages(GFP_KERNEL, 0);
+		shuffled |= page != first;
+	}
+	EXPECT(page);
+	__free_pages(page, 0);
+	EXPECT(shuffled || !words.mm.shuffle_seed);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
+	for (int i = 1; i < BULK; i++)
+		neighbours += pages[i] == pages[i - 1] + 1;
+	free_pages_bulk(BULK, pages);
+	EXPECT(shuffled ? neighbours < BULK / 20 : neighbours > BULK / 2);
+}
+
+static u64 blocks_sum, blocks_end;
+static bool blocks_in_order;
+
+static void see_block(struct page *head, u64 nr_pages, void *arg)
+{
+	*(u64 *)arg += 1;
+	blocks_in_order &= page_to_pfn(head) >= blocks_end;
+	blocks_end = page_to_pfn(head) + nr_pages;
+	blocks_sum += nr_pages;
+}
+
+/* Every frame of RAM is in exactly one block. */
+TEST(page_alloc, blocks)
+{
+	u64 ram = 0, blocks = 0, sum = 0;
+	struct page_stats stats;
+
+	blocks_sum = blocks_end = 0;
+	blocks_in_order = true;
+	for_each_block(see_block, &blocks);
+	for (unsigned type = 0; type < MEM_NR_TYPES; type++)
+		ram += memmap_is_ram(type) ? memmap_bytes(&memmap, type) / PAGE_SIZE : 0;
+	EXPECT(blocks_in_order);
+	EXPECT(blocks);
+	EXPECT_EQ(blocks_sum, ram);
+	page_stats(&stats);
+	for (int state = 0; state < PG_NR_STATES; state++)
+		sum += stats.state[state];
+	EXPECT_EQ(sum, ram);
+	EXPECT_EQ(stats.total, ram - stats.state[PG_RESERVED]);
+	EXPECT_EQ(stats.total, memmap_bytes(&memmap, MEM_USABLE) / PAGE_SIZE);
+	EXPECT_EQ(stats.free, nr_free_pages());
+}

@@ -1,0 +1,150 @@
+/*
+ * words_test.c - the kernel's command line: every word, every kind of bad value, and who is told.
+ */
+#include <kernel/printk.h>
+#include <kernel/string.h>
+#include <kernel/test.h>
+#include <kernel/words.h>
+
+static struct words parsed;
+static char complaints[512];
+
+static void printf_like(1, 2) complain(const char *fmt, ...)
+{
+	size_t used = strlen(complaints);
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(complaints + used, sizeof(complaints) - used, fmt, args);
+	va_end(args);
+	strlcpy(complaints + strlen(complaints), "\n", sizeof(complaints) - strlen(complaints));
+}
+
+static unsigned parse(const char *line)
+{
+	complaints[0] = '\0';
+	return words_parse(line, &parsed, complain);
+}
+
+TEST(words, defaults)
+{
+	static const struct words zero;
+
+	EXPECT_EQ(parse(""), 0);
+	EXPECT_EQ(parsed.nr_work, 0);
+	EXPECT_EQ(parsed.records, RECORDS_COM2);
+	EXPECT_EQ(parsed.mm.tlb, TLB_LAZY);
+	EXPECT_EQ(memcmp(&parsed, &zero, sizeof(zero)), 0);
+	EXPECT_EQ(parse(" \t  "), 0);
+	EXPECT_EQ(strlen(complaints), 0);
+}
+
+TEST(words, all_good)
+{
+	EXPECT_EQ(parse("tour  test=vmalloc/ bench\tseed=0x10 vmalloc=64M mem=1g tlb=eager "
+			"shuffle=5 la57=off records=com1 color=1 exit"),
+		  0);
+	EXPECT_EQ(strlen(complaints), 0);
+	EXPECT_EQ(parsed.nr_work, 3);
+	EXPECT_EQ(strcmp(parsed.work[0], "tour "), 0);
+	EXPECT_EQ(strcmp(parsed.work[1], "test vmalloc/"), 0);
+	EXPECT_EQ(strcmp(parsed.work[2], "bench "), 0);
+	EXPECT_EQ(parsed.seed, 16);
+	EXPECT_EQ(parsed.mm.vmalloc_bytes, 64 * MiB);
+	EXPECT_EQ(parsed.mm.mem_bytes, GiB);
+	EXPECT_EQ(parsed.mm.tlb, TLB_EAGER);
+	EXPECT_EQ(parsed.mm.shuffle_seed, 5);
+	EXPECT_EQ(parsed.records, RECORDS_COM1);
+	EXPECT(parsed.la57_off && parsed.color && parsed.exit);
+}
+
+/* Each is refused with its name and what would be right, and the words around it count. */
+TEST(words, bad_values)
+{
+	static const char *const bad[][2] = {
+		{ "tour=1", "tour" },
+		{ "exit=", "exit" },
+		{ "seed", "number" },
+		{ "seed=", "number" },
+		{ "seed=-1", "number" },
+		{ "vmalloc=0", "16K" },
+		{ "vmalloc=16383", "16K" },
+		{ "vmalloc=12Q", "16K" },
+		{ "mem=3M", "4M" },
+		{ "mem=99999999T", "4M" },
+		{ "tlb=lay", "lazy|eager" },
+		{ "tlb", "lazy|eager" },
+		{ "shuffle=x", "number" },
+		{ "la57=of", "on|off" },
+		{ "records=com", "com2|com1|off" },
+		{ "records=com2|com1", "com2|com1|off" },
+		{ "color=yes", "0|1" },
+	};
+	char line[64];
+
+	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
+		snprintf(line, sizeof(line), "seed=7 %s exit", bad[i][0]);
+		EXPECT_EQ(parse(line), 1);
+		if (!strstr(complaints, bad[i][0]) || !strstr(complaints, bad[i][1]))
+			test_fail(__FILE__, __LINE__, bad[i][0], "is complained of like this:\n%s",
+				  complaints);
+		EXPECT_EQ(parsed.seed, 7);
+		EXPECT(parsed.exit);
+		EXPECT(!parsed.nr_work && !parsed.mm.vmalloc_bytes && !parsed.mm.mem_bytes &&
+		       !parsed.mm.tlb && !parsed.mm.shuffle_seed && !parsed.la57_off &&
+		       !parsed.records && !parsed.color);
+	}
+	EXPECT_EQ(parse("vmalloc=16K mem=4M la57=on"), 0);
+}
+
+TEST(words, unknown)
+{
+	EXPECT_EQ(parse("tuor exti=1 smp=4"), 3);
+	EXPECT(strstr(complaints, "'tuor' is unknown: did you mean tour"));
+	EXPECT(strstr(complaints, "'exti=1' is unknown: did you mean exit"));
+	EXPECT(strstr(complaints, "'smp=4' is unknown"));
+	EXPECT_EQ(parse("= a=b=c averyveryverylongwordthatnobodyknows"), 3);
+}
+
+/* A word longer than any buffer, and more work than there is room for. */
+TEST(words, too_much)
+{
+	char line[1024];
+
+	memset(line, 'x', sizeof(line));
+	strlcpy(line + sizeof(line) - 6, " exit", 6);
+	memcpy(line, "test=", 5);
+	EXPECT_EQ(parse(line), 1);
+	EXPECT(parsed.exit && !parsed.nr_work);
+	EXPECT_EQ(parse("tour tour tour tour tour tour tour tour"), 0);
+	EXPECT_EQ(parse("tour tour tour tour tour tour tour tour bench"), 1);
+	EXPECT_EQ(parsed.nr_work, WORK_MAX);
+	EXPECT_EQ(parse("test=a test test=b"), 0);
+	EXPECT_EQ(strcmp(parsed.work[0], "test a"), 0);
+	EXPECT_EQ(strcmp(parsed.work[2], "test b"), 0);
+}
+
+static const char *nearest(const char *word)
+{
+	static const char *const names[] = { "vmalloc", "vmap", "vfree", "map" };
+	unsigned least = NEARER_NONE;
+	const char *best = "none";
+
+	for (unsigned i = 0; i < ARRAY_SIZE(names); i++)
+		if (nearer_word(word, names[i], &least))
+			best = names[i];
+	return best;
+}
+
+TEST(words, nearer)
+{
+	EXPECT_EQ(strcmp(nearest("vmaloc"), "vmalloc"), 0);
+	EXPECT_EQ(strcmp(nearest("vamlloc"), "vmalloc"), 0);
+	EXPECT_EQ(strcmp(nearest("map"), "map"), 0);
+	EXPECT_EQ(strcmp(nearest("free"), "vfree"), 0);
+	EXPECT_EQ(strcmp(nearest("vmalxxx"), "none"), 0);
+	EXPECT_EQ(strcmp(nearest("xyz"), "none"), 0);
+	EXPECT_EQ(strcmp(nearest(""), "none"), 0);
+	EXPECT_EQ(strcmp(nearest("mp"), "map"), 0);
+	EXPECT_EQ(strcmp(nearest("aq"), "none"), 0); /* all letters of it would have to change */
+}
