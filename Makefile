@@ -16,6 +16,7 @@ on = $(filter-out 0,$(1))
 
 KERNEL ?= build/tessera$(if $(call on,$(CHECK)),-check).elf
 ISO ?= $(KERNEL:.elf=.iso)
+IMAGE := $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
 export KERNEL ISO
 
 Q := $(if $(call on,$(V)),,@)
@@ -61,10 +62,10 @@ OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/s
 OUR_SHELL := tools/deps .ci/run
 
 .PHONY: all
-all: build/tessera.elf build/tessera-check.elf compile_commands.json ## build both kernels, and compile_commands.json for editors
+all: build/tessera.elf build/tessera-check.elf compile_commands.json ## build both kernels
 
 .PHONY: run
-run: $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO)) compile_commands.json ## boot in QEMU: the tour, then the monitor; see "variables" below
+run: $(IMAGE) compile_commands.json ## boot in QEMU: the tour, then the monitor
 	$(Q)tools/run
 
 .PHONY: test
@@ -80,7 +81,7 @@ kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEM
 	$(Q)BOOT=direct KERNEL=$< APPEND="test=$(TEST) exit" tools/run
 
 .PHONY: gdb
-gdb: $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO)) compile_commands.json ## QEMU stopped at the first instruction, with gdb; the console is build/run/console.txt
+gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
 	$(Q)gdb -q $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
 
 .PHONY: iso
@@ -99,10 +100,10 @@ format: ## lay out all C files as .clang-format says
 	$(Q)clang-format -i $(OUR_C)
 
 .PHONY: lint
-lint: compile_commands.json ## check the layout of C files; look for mistakes in C files and shell scripts
+lint: compile_commands.json ## check the layout of C files; look for mistakes in C and shell
 	$(Q)clang-format --dry-run -Werror $(OUR_C)
 	$(Q)shellcheck $(OUR_SHELL)
-	$(Q)printf '%s\n' $(filter-out tests/%,$(filter %.c,$(sort $(KERNEL_SOURCES) $(HOST_SOURCES)))) | \
+	$(Q)printf '%s\n' $(filter-out tests/%,$(filter %.c,$(KERNEL_SOURCES))) | \
 		xargs -P 4 -n 2 clang-tidy --quiet -p . 2>/dev/null
 
 .PHONY: clean
@@ -112,8 +113,8 @@ clean: ## remove all that was built
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'variables: MEM=256M CPUS=1 BOOT=iso|direct|uefi LA57=0|1 CPU=... MACHINE=q35|pc|microvm ACCEL=tcg'
-	@echo '  APPEND="words for the kernel" CHECK=1 CC=clang V=1; docs/kernel-words.md lists the words'
+	@echo 'variables: MEM=256M CPUS=1 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
+	@echo '  ACCEL=tcg CHECK=1 CC=clang V=1 APPEND="words for the kernel", see docs/kernel-words.md'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
 # with the old ones is then old.
@@ -130,7 +131,7 @@ build/FLAGS build/SOURCES: FORCE | tools-are-here
 .PHONY: FORCE
 FORCE:
 
-# All that is built needs the two files above, and so waits for this: what is missing is installed first.
+# All that is built needs the two files above, and so waits until what is missing is installed.
 .PHONY: tools-are-here
 tools-are-here:
 	$(Q)tools/deps $(or $(MAKECMDGOALS),all)

@@ -37,15 +37,13 @@ static void printf_like(1, 2) complain(const char *fmt, ...)
 	va_end(args);
 }
 
-/* A module lies in RAM that no one else claims, or there is something wrong with it. */
-static void mark_module(u64 start, u64 bytes)
+/* Take it out of free RAM; false if it does not lie there: then it is no RAM, or not ours to take. */
+static bool take(u64 start, u64 bytes, enum memmap_type type)
 {
 	const struct memrange *r = memmap_find(&bootinfo.map, paddr(start));
 
-	if (!r || (r->type != MEM_USABLE && r->type != MEM_MODULE) || bytes > r->end - start)
-		complain("a module is said to lie at 0x%lx, where no RAM is free", start);
-	else
-		memmap_insert(&bootinfo.map, start, bytes, MEM_MODULE);
+	return r && (r->type == MEM_USABLE || r->type == MEM_MODULE) && bytes <= r->end - start &&
+	       memmap_insert(&bootinfo.map, start, bytes, type);
 }
 
 static void mark_taken(void)
@@ -53,12 +51,13 @@ static void mark_taken(void)
 	unsigned overlapping = bootinfo.map.overlapping; /* these overlaps are none of firmware's */
 
 	for (unsigned i = 0; i < bootinfo.nr_modules; i++)
-		mark_module(bootinfo.modules[i].start, bootinfo.modules[i].bytes);
+		if (!take(bootinfo.modules[i].start, bootinfo.modules[i].bytes, MEM_MODULE))
+			complain("a module is said to lie at 0x%lx, where no RAM is free",
+				 bootinfo.modules[i].start);
+	take(bootinfo.rsdp, 36, MEM_ACPI); /* mostly firmware has reserved it already */
 	memmap_insert(&bootinfo.map, 0, PAGE_SIZE, MEM_RESERVED);
 	memmap_insert(&bootinfo.map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start,
 		      MEM_IMAGE);
-	if (bootinfo.rsdp)
-		memmap_insert(&bootinfo.map, bootinfo.rsdp, 36, MEM_ACPI);
 	bootinfo.map.overlapping = overlapping;
 }
 
@@ -82,10 +81,9 @@ void boot_main(u32 magic, u32 info)
 	else if (magic == PVH_MAGIC)
 		error = bootinfo_pvh(&bootinfo, info, read_phys, complain);
 	if (error) {
-		complain(
-			"%s: EAX was 0x%x, EBX 0x%x\n  start Tessera with GRUB's multiboot2 command,"
-			" or qemu -kernel",
-			error, magic, info);
+		complain("%s: EAX was 0x%x, EBX 0x%x\n"
+			 "  start Tessera with GRUB's multiboot2 command, or qemu -kernel",
+			 error, magic, info);
 		machine_exit(1);
 	}
 	mark_taken();

@@ -10,7 +10,7 @@
  *
  * The struct page of a pointer's frame says whose object it is: kfree needs no size, and a double
  * or foreign free is caught, as its bit is set or no object begins there. Slabs with free objects
- * are in their cache's list. At most one is empty, and last: alloc and free in a loop take no frame.
+ * are in their cache's list. At most one is empty, and last: a loop of alloc and free takes none.
  */
 #include <kernel/panic.h>
 #include <kernel/string.h>

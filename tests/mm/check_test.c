@@ -41,10 +41,10 @@ TEST(check, finds_broken_areas)
 	EXPECT(p);
 	pages = pt_entry(&kernel_pt, (vaddr_t)p);
 	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
-	EXPECT(faults_with(guard, (pte_t){ 0 }) > 0);		  /* no descriptor */
-	EXPECT(faults_with(guard, pte_get(pages)) > 0);		  /* a guard that is mapped */
-	EXPECT(faults_with(&pages[1], pte_get(&pages[0])) > 0);	  /* a frame mapped twice */
-	EXPECT(faults_with(&pages[1], (pte_t){ 0 }) > 0);	  /* a hole */
+	EXPECT(faults_with(guard, (pte_t){ 0 }) > 0);		/* no descriptor */
+	EXPECT(faults_with(guard, pte_get(pages)) > 0);		/* a guard that is mapped */
+	EXPECT(faults_with(&pages[1], pte_get(&pages[0])) > 0); /* a frame mapped twice */
+	EXPECT(faults_with(&pages[1], (pte_t){ 0 }) > 0);	/* a hole */
 	EXPECT(faults_with(&pages[2], pte_make_note(pte_get(&pages[2]).v)) > 0);
 	EXPECT_EQ(faults(), 0);
 	vfree(p);
@@ -90,7 +90,7 @@ TEST(check, finds_a_mapping_at_zero)
 	EXPECT_EQ(pt_map(&kernel_pt, 0, page_to_phys(page), 1, PAGE_KERNEL_RO), 0);
 	found = faults();
 	pt_unmap(&kernel_pt, 0, 1);
-	pt_prune(&kernel_pt, 0, 1, 0, 1ul << 47, tlb_defer_table);
+	pt_prune(&kernel_pt, 0, 1, 0, address_map.direct, tlb_defer_table);
 	vm_unmap_aliases();
 	__free_pages(page, 0);
 	EXPECT(found > 0);

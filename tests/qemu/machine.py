@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import subprocess
 from collections import namedtuple
@@ -34,10 +35,15 @@ def environment(rundir, variables):
 def run(rundir, typed="", **variables):
     """A run without a terminal, to its end: what it said, its records, and tools/run's exit status."""
     rundir = pathlib.Path(rundir)
-    done = subprocess.run([ROOT / "tools/run"], input=typed, env=environment(rundir, variables), cwd=ROOT,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=LIMIT,
-                          encoding="utf-8", errors="replace")
-    return Ended(done.stdout.replace("\r\n", "\n"), Records(rundir).new(), done.returncode)
+    with subprocess.Popen([ROOT / "tools/run"], env=environment(rundir, variables), cwd=ROOT, start_new_session=True,
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          encoding="utf-8", errors="replace") as process:
+        try:
+            text, _ = process.communicate(typed, timeout=5 * LIMIT)
+        except subprocess.TimeoutExpired:  # silence ends a run, but this one was not silent
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return Ended(text, Records(rundir).new(), process.returncode)
 
 
 class Records:
