@@ -37,7 +37,7 @@ static void printf_like(1, 2) complain(const char *fmt, ...)
 	va_end(args);
 }
 
-/* Take it out of free RAM; false if it does not lie there: then it is no RAM, or not ours to take. */
+/* Take it out of free RAM; false if it does not lie there. */
 static bool take(u64 start, u64 bytes, enum memmap_type type)
 {
 	const struct memrange *r = memmap_find(&bootinfo.map, paddr(start));

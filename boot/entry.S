@@ -118,7 +118,7 @@ enter_la57:
 
 refuse: /* say 8(%esi) on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
 	movl 8(%esi), %esi
-	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value: 115200 8N1 */
+	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value: 1 */
 	movw $COM1 + (\setup >> 8), %dx
 	movb $(\setup & 0xff), %al
 	outb %al, %dx
@@ -151,7 +151,7 @@ gdt_pointer:
 	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
 	.long \leaf, 1 << \bit, PHYS(1f)
 	.pushsection .rodata.str
-1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry another machine, or qemu -cpu max.\r\n"
+1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry qemu -cpu max.\r\n"
 	.popsection
 	.endm
 requirements:

@@ -7,8 +7,8 @@
  * not remember is not there at all.
  *
  * Input is polled, but between polls the CPU may sleep: interrupts are off all through the kernel,
- * except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old 8259
- * interrupt controller (PIC). Whether that line reaches this CPU is tried at the start, with an
+ * except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old
+ * 8259 interrupt controller (PIC). Whether that line reaches this CPU is tried at the start, with an
  * interrupt that only says "the transmitter is empty". If none comes, we wait with PAUSE instead.
  * Texas Instruments TL16C550D; Intel 8259A.
  */
@@ -89,7 +89,7 @@ bool serial_present(enum serial_port port)
 	return present[port];
 }
 
-/* Until all these bits of the line status are set. A port that is dead gets one chance each time. */
+/* Until all these bits of the line status are set. A dead port gets one chance each time. */
 static bool wait_for(enum serial_port port, u8 bits)
 {
 	u64 start = cycles();

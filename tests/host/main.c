@@ -29,7 +29,7 @@ static const struct sim_ram ram[] = {
 	{ 0x0, 0x9f000 },
 	{ 0x100000, 0x2bc3000 },
 	{ 0x3001000, 0x3207000 },
-	{ 0x8000000, 0xc13d000 },
+	{ 0x8100000, 0xc13d000 },
 };
 
 static const char *pattern = "";
@@ -39,7 +39,7 @@ static struct mm_options options;
 /* The map as firmware might tell it: unsorted, overlapping, with unknown types and empty ranges. */
 static void fill_memmap(struct memmap *map)
 {
-	memmap_insert(map, 0x8000000, 0x413d000, MEM_USABLE);
+	memmap_insert(map, 0x8100000, 0x403d000, MEM_USABLE);
 	memmap_insert(map, 0xfffc0000, 0x40000, MEM_RESERVED);
 	memmap_insert(map, 0x100000, 0x2ac3000, MEM_USABLE);
 	memmap_insert(map, 0x0, 0x9fc00, MEM_USABLE);
@@ -94,6 +94,7 @@ int main(int argc, char **argv)
 	}
 	sim_init(ram, sizeof(ram) / sizeof(ram[0]), levels);
 	fill_memmap(&map);
+	words.mm = options;
 	mm_init(&map, &options);
 	failed = run_tests(pattern, seed);
 	rec_run_end(failed ? "fail" : "pass");

@@ -155,6 +155,7 @@ TEST(vmalloc, nothing_reused_before_the_flush)
 {
 	enum { N = 8 };
 	u64 pfn[N], free = nr_free_pages();
+	enum tlb_mode mode = tlb_get_mode();
 	struct vm_area area;
 	char *p = vmalloc(N * PAGE_SIZE), *q;
 
@@ -173,7 +174,8 @@ TEST(vmalloc, nothing_reused_before_the_flush)
 		for (int j = 0; j < N; j++)
 			EXPECT(vmalloc_to_pfn(q + j * PAGE_SIZE) != pfn[i]);
 	vfree(q);
-	EXPECT_EQ(vm_unmap_aliases() >= 2 * N, true);
+	tlb_set_mode(mode);
+	EXPECT(vm_unmap_aliases() >= 2 * N);
 	EXPECT_EQ(waiting(), 0);
 	EXPECT(!find_vm_area((vaddr_t)p, &area));
 	EXPECT(nr_free_pages() + 2 >= free); /* the slab may keep a frame of nodes */
@@ -189,7 +191,6 @@ TEST(vmalloc, flush_is_what_ends_an_area)
 	bool stale;
 
 	EXPECT(p);
-	tlb_set_mode(TLB_LAZY);
 	p[0] = 42;
 	tlb_skip_flush = true;
 	vfree(p);
@@ -209,6 +210,7 @@ TEST(vmalloc, flush_is_what_ends_an_area)
 
 TEST(vmalloc, eager_faults_at_once)
 {
+	enum tlb_mode mode = tlb_get_mode();
 	char *p = vmalloc(PAGE_SIZE);
 	bool gone;
 
@@ -217,7 +219,7 @@ TEST(vmalloc, eager_faults_at_once)
 	tlb_set_mode(TLB_EAGER);
 	vfree(p);
 	gone = !readable(p) && !waiting();
-	tlb_set_mode(TLB_LAZY);
+	tlb_set_mode(mode);
 	EXPECT(gone);
 }
 
