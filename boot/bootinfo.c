@@ -1,8 +1,8 @@
 /*
  * bootinfo.c - reading what the loader left in memory, believing none of it.
  *
- * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag. PVH leaves
- * a small record with the addresses of all else. An address may lead nowhere, a size may run past
+ * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag. PVH leaves a
+ * small record with the addresses of all else. An address may lead nowhere, a size may run past
  * the end. So everything is fetched by copy(), which asks `read` (it knows what can be reached);
  * each size is compared with what is left, each string is cut, and what makes no sense is passed
  * over with a complaint. Only without a memory map can we not go on. What the map itself says is

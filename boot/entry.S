@@ -118,7 +118,7 @@ enter_la57:
 
 refuse: /* say 8(%esi) on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
 	movl 8(%esi), %esi
-	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value: 1 */
+	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value */
 	movw $COM1 + (\setup >> 8), %dx
 	movb $(\setup & 0xff), %al
 	outb %al, %dx

@@ -61,9 +61,9 @@ static void count(u64 *counter, s64 change)
 
 _Static_assert(VM_NR_KINDS <= 16, "a kind has 4 bits");
 
-static pte_t area_encode(const struct vm_area *area)
+static pte_t area_encode(const struct vm_area *area, enum vm_kind kind)
 {
-	return pte_make_note(NOTE_IS_AREA | (u64)area->kind << NOTE_KIND_SHIFT |
+	return pte_make_note(NOTE_IS_AREA | (u64)kind << NOTE_KIND_SHIFT |
 			     (u64)(area->caller & 0xffffff) << NOTE_CALLER_SHIFT |
 			     area->nr_pages << NOTE_PAGES_SHIFT);
 }
@@ -120,47 +120,38 @@ bool next_vm_area(vaddr_t va, struct vm_area *area)
 
 /* Moving frames in and out of entries */
 
-/* As many pages from va on as lie in one table, at most limit. */
-static u64 run_length(vaddr_t va, u64 nr_pages, u64 limit)
-{
-	return MIN(MIN(nr_pages, limit), PT_ENTRIES - level_index(va, 1));
-}
-
-/* Map fresh frames. On failure some pages may be mapped already: their entries say which. */
-static bool fill_area(const struct vm_area *area, gfp_t gfp)
-{
-	struct page *pages[BULK];
-	u64 left = area->nr_pages, run;
-
-	for (vaddr_t va = area->start; left; va += run << PAGE_SHIFT, left -= run) {
-		pte_t *entry = pt_entry(&kernel_pt, va);
-
-		run = run_length(va, left, BULK);
-		if (!alloc_pages_bulk(gfp, run, pages))
-			return false;
-		for (u64 i = 0; i < run; i++) {
-			page_set_owner(pages[i], PG_VMALLOC, address_map.image + area->caller);
-			pte_set(&entry[i], pte_make_leaf(page_to_phys(pages[i]), 1, PAGE_KERNEL));
-		}
-		count(&nr_frames, run);
-	}
-	return true;
-}
-
 /* The entry for va, given that of the page before: the next one, or the first of the next table. */
 static pte_t *step(pte_t *entry, vaddr_t va)
 {
 	return level_index(va, 1) ? entry + 1 : pt_entry(&kernel_pt, va);
 }
 
-static void map_frames(const struct vm_area *area, struct page **pages, pgprot_t prot)
+static void map_frames(vaddr_t va, struct page **pages, u64 nr_pages, pgprot_t prot)
 {
-	pte_t *entry = pt_entry(&kernel_pt, area->start - PAGE_SIZE);
+	pte_t *entry = pt_entry(&kernel_pt, va - PAGE_SIZE);
 
-	for (u64 i = 0; i < area->nr_pages; i++) {
-		entry = step(entry, area->start + (i << PAGE_SHIFT));
+	for (u64 i = 0; i < nr_pages; i++, va += PAGE_SIZE) {
+		entry = step(entry, va);
 		pte_set(entry, pte_make_leaf(page_to_phys(pages[i]), 1, prot));
 	}
+}
+
+/* Map fresh frames. On failure some pages may be mapped already: their entries say which. */
+static bool fill_area(const struct vm_area *area, gfp_t gfp)
+{
+	struct page *pages[BULK];
+	u64 nr;
+
+	for (u64 done = 0; done < area->nr_pages; done += nr) {
+		nr = MIN(BULK, area->nr_pages - done);
+		if (!alloc_pages_bulk(gfp, nr, pages))
+			return false;
+		for (u64 i = 0; i < nr; i++)
+			page_set_owner(pages[i], PG_VMALLOC, address_map.image + area->caller);
+		map_frames(area->start + (done << PAGE_SHIFT), pages, nr, PAGE_KERNEL);
+		count(&nr_frames, nr);
+	}
+	return true;
 }
 
 /* Make the pages unreachable. Entries of frames that are the area's own go on to tell which. */
@@ -174,26 +165,26 @@ static void clear_present(const struct vm_area *area, bool own_frames)
 	}
 }
 
-/* After the flush: empty the entries, give back the frames they told. */
-static void empty_area(vaddr_t va, u64 nr_pages)
+/* After the flush: empty all entries from the guard's on, give back the frames they told. */
+static void empty_area(vaddr_t guard, u64 nr_pages)
 {
+	pte_t *entry = pt_entry(&kernel_pt, guard);
 	struct page *pages[BULK];
-	u64 run, n;
+	u64 nr = 0;
 
-	for (; nr_pages; va += run << PAGE_SHIFT, nr_pages -= run) {
-		pte_t *entry = pt_entry(&kernel_pt, va);
+	pte_set(entry, (pte_t){ 0 });
+	for (vaddr_t va = guard + PAGE_SIZE; --nr_pages; va += PAGE_SIZE) {
+		pte_t old;
 
-		run = run_length(va, nr_pages, BULK);
-		n = 0;
-		for (u64 i = 0; i < run; i++) {
-			pte_t old = pte_get(&entry[i]);
-
-			if (!pte_none(old))
-				pages[n++] = pfn_to_page(paddr_to_pfn(pte_paddr(old, 1)));
-			pte_set(&entry[i], (pte_t){ 0 });
-		}
-		free_pages_bulk(n, pages);
-		count(&nr_frames, -(s64)n);
+		entry = step(entry, va);
+		old = pte_exchange(entry, (pte_t){ 0 });
+		if (!pte_none(old))
+			pages[nr++] = pfn_to_page(paddr_to_pfn(pte_paddr(old, 1)));
+		if (nr < BULK && nr_pages > 1)
+			continue;
+		free_pages_bulk(nr, pages);
+		count(&nr_frames, -(s64)nr);
+		nr = 0;
 	}
 }
 
@@ -206,8 +197,7 @@ static void release_area(struct tlb_deferred *deferred)
 	u64 nr_pages = range->nr_pages;
 	irqflags_t flags;
 
-	empty_area(guard + PAGE_SIZE, nr_pages - 1);
-	pte_set(pt_entry(&kernel_pt, guard), (pte_t){ 0 });
+	empty_area(guard, nr_pages);
 	count(&nr_freed, -1);
 	flags = spin_lock(&tables_lock);
 	vmarea_free(&vmalloc_window, range, &lo, &hi);
@@ -228,10 +218,7 @@ static void retire_area(const struct vm_area *area, bool own_frames)
 
 static void set_guard(const struct vm_area *area, enum vm_kind kind)
 {
-	struct vm_area described = *area;
-
-	described.kind = kind;
-	pte_set(pt_entry(&kernel_pt, area->start - PAGE_SIZE), area_encode(&described));
+	pte_set(pt_entry(&kernel_pt, area->start - PAGE_SIZE), area_encode(area, kind));
 }
 
 /* Addresses for area->nr_pages, with all their page tables. Sets area->start; false if no room. */
@@ -260,16 +247,9 @@ static void publish_area(const struct vm_area *area)
 	count(&nr_used, area->nr_pages);
 }
 
-static u64 bytes_to_pages(u64 bytes)
-{
-	return (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
-}
-
 static struct vm_area describe(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
 {
-	return (struct vm_area){ .nr_pages = nr_pages,
-				 .kind = kind,
-				 .caller = caller - address_map.image };
+	return (struct vm_area){ 0, nr_pages, kind, caller - address_map.image };
 }
 
 static void *try_vmalloc(struct vm_area *area, gfp_t gfp)
@@ -288,10 +268,11 @@ static void *try_vmalloc(struct vm_area *area, gfp_t gfp)
 /* What waits for a flush may be what is missing: on failure, flush and try once more. */
 static void *vmalloc_area(u64 bytes, gfp_t gfp, vaddr_t caller)
 {
-	struct vm_area area = describe(bytes_to_pages(bytes), VM_ALLOC, caller);
+	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
+	struct vm_area area = describe(nr_pages, VM_ALLOC, caller);
 	void *p;
 
-	if (!area.nr_pages || area.nr_pages > AREA_MAX_PAGES)
+	if (!nr_pages || nr_pages > AREA_MAX_PAGES)
 		return NULL;
 	p = try_vmalloc(&area, gfp);
 	if (!p && tlb_purge())
@@ -327,7 +308,7 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 		return NULL;
 	if (!reserve_area(&area) && (!tlb_purge() || !reserve_area(&area)))
 		return NULL;
-	map_frames(&area, pages, prot);
+	map_frames(area.start, pages, nr_pages, prot);
 	publish_area(&area);
 	return (void *)area.start;
 }
@@ -366,7 +347,6 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 static bool claim_area(vaddr_t va, enum vm_kind kind, struct vm_area *area)
 {
 	vaddr_t guard = va - PAGE_SIZE;
-	struct vm_area freed;
 	pte_t *entry, old;
 	int level;
 
@@ -375,9 +355,7 @@ static bool claim_area(vaddr_t va, enum vm_kind kind, struct vm_area *area)
 	entry = pt_walk(&kernel_pt, guard, 1, &level);
 	if (level != 1 || !vm_area_decode(pte_get(entry), guard, area) || area->kind != kind)
 		return false;
-	freed = *area;
-	freed.kind = VM_FREED;
-	old = pte_exchange(entry, area_encode(&freed));
+	old = pte_exchange(entry, area_encode(area, VM_FREED));
 	return vm_area_decode(old, guard, area) && area->kind == kind;
 }
 

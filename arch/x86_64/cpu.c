@@ -5,9 +5,9 @@
  * same; of a task's state (TSS) it uses the stack pointers only. Three exceptions change to a
  * stack of their own, through the TSS's interrupt stack table (IST), as they may strike when the
  * one in use is no good: double fault, NMI, machine check. Each CPU has its own GDT and TSS; all
- * share one IDT. Then every protection is turned on that the CPU has: a kernel without user code loses
- * nothing by forbidding itself to execute (SMEP) or touch (SMAP) user pages, and a page marked so
- * by mistake shows at once. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7.
+ * share one IDT. Then every protection is turned on that the CPU has: a kernel without user code
+ * loses nothing by forbidding itself to execute (SMEP) or touch (SMAP) user pages, and a page
+ * marked so by mistake shows at once. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -128,8 +128,8 @@ void on_other_cpus(void (*fn)(void *), void *arg)
 }
 
 /*
- * A function begins by pushing its caller's rbp, so frames form a list: rbp leads to the next one's,
- * and above that lies the return address. It may be damaged: that may be why we are asked.
+ * A function begins by pushing its caller's rbp, so frames form a list: rbp leads to the next
+ * one's, and above that lies the return address. It may be damaged, which may be why we are asked.
  */
 unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp)
 {

@@ -2,8 +2,8 @@
  * mmu.c - the MMU's registers, and where everything lies.
  *
  * The address map is Linux's (Documentation/x86/x86_64/mm.rst), once for 4 and once for 5 levels.
- * The image's sections come from linker.ld; each stack in it has a page below that is never mapped,
- * so that an overflow faults instead of overwriting what lies there.
+ * The image's sections come from linker.ld; each stack in it has a page below that is never
+ * mapped, so that an overflow faults instead of overwriting what lies there.
  *
  * A translation marked global survives a load of CR3. So to forget everything CR4.PGE is switched
  * off and on, which drops all there is, of every kind (Intel SDM Vol. 3A, 4.10.4.1).

@@ -2,12 +2,12 @@
  * power.c - the end: off, or again from the start.
  *
  * QEMU's isa-debug-exit comes first, since it alone carries a status; where it is absent the write
- * does nothing. A PC is switched off through ACPI: the sleep type of state S5, with a bit that says
- * "now", is written to the power management control port. The port's number is in the FADT; the
- * type is hidden in byte code (AML) of the DSDT, as a package named _S5_, found by its name. All tables
- * are found from the RSDP, and each is believed only if it can be reached, is long enough, and its
- * bytes add up to 0. They are read at boot, while the first 4 GiB are mapped, and only numbers are
- * kept. ACPI 6.4: 5.2.5 to 5.2.11, 7.4.2, 16.1; 20.2.5.4 for the package.
+ * does nothing. A PC is switched off through ACPI: the sleep type of state S5, with a bit that
+ * says "now", is written to the power management control port. The port's number is in the FADT;
+ * the type is hidden in byte code (AML) of the DSDT, as a package named _S5_, found by its name.
+ * All tables are found from the RSDP, and each is believed only if it can be reached, is long
+ * enough, and its bytes add up to 0. They are read at boot, while the first 4 GiB are mapped, and
+ * only numbers are kept. ACPI 6.4: 5.2.5 to 5.2.11, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>

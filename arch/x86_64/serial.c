@@ -3,14 +3,14 @@
  *
  * Output waits for the transmitter (THRE), then fills its FIFO of 16 bytes at once. A port may be
  * dead, or whoever reads at its other end may have stopped: after some ten seconds what is written
- * is lost, until a single poll finds the port ready again. A port whose scratch register does
- * not remember is not there at all.
+ * is lost, until a single poll finds the port ready again. A port whose scratch register does not
+ * remember is not there at all.
  *
  * Input is polled, but between polls the CPU may sleep: interrupts are off all through the kernel,
  * except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old
- * 8259 interrupt controller (PIC). Whether that line reaches this CPU is tried at the start, with an
- * interrupt that only says "the transmitter is empty". If none comes, we wait with PAUSE instead.
- * Texas Instruments TL16C550D; Intel 8259A.
+ * 8259 interrupt controller (PIC). Whether that line reaches this CPU is tried at the start, with
+ * an interrupt that only says "the transmitter is empty". If none comes, we wait with PAUSE
+ * instead. Texas Instruments TL16C550D; Intel 8259A.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>

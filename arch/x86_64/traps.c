@@ -1,14 +1,14 @@
 /*
  * traps.c - exceptions and interrupts: who gets over it, and what the others say before the end.
  *
- * An exception at one of the instructions of probe_read() and its kin is expected: we note what the
- * CPU said and go on where the probe returns false. Any other is a bug, and all that is known is
- * put on the table: the exception's name and error code, the registers, for page faults an
+ * An exception at one of the instructions of probe_read() and its kin is expected: we note what
+ * the CPU said and go on where the probe returns false. Any other is a bug, and all that is known
+ * is put on the table: the exception's name and error code, the registers, for page faults an
  * explanation (kernel/explain.h), and then panic(), which adds the callers.
  *
  * A double fault is mostly a stack that ran into its guard page: the CPU then cannot push the page
- * fault's frame either. It comes here on a stack of its own (cpu.c), with rsp and CR2 as they were.
- * Intel SDM Vol. 3A, 6.15.
+ * fault's frame either. It comes here on a stack of its own (cpu.c), with rsp and CR2 as they
+ * were. Intel SDM Vol. 3A, 6.15.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
