@@ -26,7 +26,7 @@
 
 #define TOP ALIGN_DOWN(~0ul, PAGE_SIZE) /* the end of what is looked at, so that none wraps */
 
-static void (*tell)(const char *fmt, ...) printf_like(1, 2);
+static complain_fn tell;
 static u64 faults;
 
 #define COMPLAIN(...) (faults++, tell(__VA_ARGS__))
@@ -176,7 +176,7 @@ static void check_table_count(void)
 		     frames.state[PG_TABLE] + early);
 }
 
-u64 mm_check(void (*complain)(const char *fmt, ...) printf_like(1, 2))
+u64 mm_check(complain_fn complain)
 {
 	tell = complain;
 	faults = page_alloc_check(complain) + slab_check(complain);

@@ -109,23 +109,21 @@ static bool contradicts(const struct memmap *map, u64 start, u64 end, enum memma
 bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type)
 {
 	u64 room = start < MEMMAP_LIMIT ? MEMMAP_LIMIT - start : 0, end;
-	bool usable = type == MEM_USABLE;
+	bool usable = type == MEM_USABLE, clipped = bytes > room;
 
-	map->empty += bytes == 0;
-	map->unknown += type >= MEM_NR_TYPES;
-	type = type < MEM_NR_TYPES ? type : MEM_RESERVED;
-	if (bytes > room) {
+	if (clipped) {
 		*(bytes - 1 > ~start ? &map->wrapping : &map->beyond) += 1;
 		bytes = room;
 	}
-	if (bytes == 0)
-		return true;
 	/* Part of a page is of no use to us, but it may be of use to those we must not disturb. */
 	end = usable ? ALIGN_DOWN(start + bytes, PAGE_SIZE) : ALIGN_UP(start + bytes, PAGE_SIZE);
 	start = usable ? ALIGN_UP(start, PAGE_SIZE) : ALIGN_DOWN(start, PAGE_SIZE);
-	map->empty += start >= end;
-	if (start >= end)
+	if (bytes == 0 || start >= end) {
+		map->empty += !clipped;
 		return true;
+	}
+	map->unknown += type >= MEM_NR_TYPES;
+	type = type < MEM_NR_TYPES ? type : MEM_RESERVED;
 	map->overlapping += contradicts(map, start, end, type);
 	/* Frame 0 is never handed out: a link of 0 ends a list. */
 	if (usable && start == 0 && !overlay(map, 0, PAGE_SIZE, MEM_RESERVED))

@@ -20,6 +20,7 @@
  */
 #include <kernel/panic.h>
 #include <kernel/printk.h>
+#include <kernel/random.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
 #include <mm/memmap.h>
@@ -96,17 +97,10 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page)
 	return out;
 }
 
-/* A number below n: 0 unless we shuffle, then random (splitmix64: Steele et al., OOPSLA 2014). */
+/* A number below n: 0 unless we shuffle. */
 static unsigned roll(unsigned n)
 {
-	u64 x;
-
-	if (!die)
-		return 0;
-	x = die += 0x9e3779b97f4a7c15ul;
-	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ul;
-	x = (x ^ (x >> 27)) * 0x94d049bb133111ebul;
-	return (x >> 33) % n;
+	return die ? (random_next(&die) >> 33) % n : 0;
 }
 
 static void list_add(struct page *page, unsigned order)
@@ -325,7 +319,7 @@ void page_stats(struct page_stats *stats)
 }
 
 struct audit {
-	void (*complain)(const char *fmt, ...) printf_like(1, 2);
+	complain_fn complain;
 	u64 faults;
 	struct page_stats found;
 };
@@ -360,7 +354,7 @@ static void audit_block(struct page *page, u64 nr, void *arg)
 	count_block(page, nr, &audit->found);
 }
 
-u64 page_alloc_check(void (*complain)(const char *fmt, ...) printf_like(1, 2))
+u64 page_alloc_check(complain_fn complain)
 {
 	struct audit audit = { .complain = complain };
 

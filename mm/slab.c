@@ -210,7 +210,7 @@ bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 }
 
 struct audit {
-	void (*complain)(const char *fmt, ...) printf_like(1, 2);
+	complain_fn complain;
 	u64 faults, slabs[KMEM_MAX_CACHES], objects[KMEM_MAX_CACHES]; /* recounted */
 };
 
@@ -233,7 +233,7 @@ static void audit_slab(struct page *page, u64 nr, void *arg)
 	audit->objects[page->slab_cache] += used;
 }
 
-u64 slab_check(void (*complain)(const char *fmt, ...) printf_like(1, 2))
+u64 slab_check(complain_fn complain)
 {
 	struct audit audit = { .complain = complain };
 

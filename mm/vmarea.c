@@ -333,7 +333,7 @@ u64 vmwindow_largest(struct vmwindow *w)
 
 struct tally {
 	u64 ranges, pages, last_end, faults;
-	void (*complain)(const char *fmt, ...) printf_like(1, 2);
+	complain_fn complain;
 };
 
 static void check_node(struct vmrange *node, struct tally *tally)
@@ -360,7 +360,7 @@ static void check_node(struct vmrange *node, struct tally *tally)
 	}
 }
 
-u64 vmwindow_check(struct vmwindow *w, void (*complain)(const char *fmt, ...) printf_like(1, 2))
+u64 vmwindow_check(struct vmwindow *w, complain_fn complain)
 {
 	struct tally tally = { .complain = complain };
 

@@ -27,7 +27,7 @@ void mm_init(const struct memmap *map, const struct mm_options *options);
  * W^X, also across aliases of the image in the direct map; counters equal to a recount. Each
  * violation goes to complain(); returns their number. Nothing else may run meanwhile.
  */
-u64 mm_check(void (*complain)(const char *fmt, ...) printf_like(1, 2));
+u64 mm_check(complain_fn complain);
 
 /* mm_check with complaints by printk. */
 u64 mm_check_print(void);

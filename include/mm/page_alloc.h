@@ -188,7 +188,7 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page);
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
 
 /* Recount free lists and states; complain() of each thing that is wrong. Returns their number. */
-u64 page_alloc_check(void (*complain)(const char *fmt, ...) printf_like(1, 2));
+u64 page_alloc_check(complain_fn complain);
 
 /*
  * Fault injection, for tests: let the n-th frame request from now on (1: the next) fail, and only

@@ -73,7 +73,7 @@ struct kmem_stats {
 bool kmem_cache_stats(unsigned index, struct kmem_stats *stats);
 
 /* Bitmaps against counters against frames; complains, returns the number of faults. */
-u64 slab_check(void (*complain)(const char *fmt, ...) printf_like(1, 2));
+u64 slab_check(complain_fn complain);
 
 /* Once, after page_alloc_init. */
 void slab_init(void);

@@ -66,4 +66,4 @@ void vmarea_free(struct vmwindow *w, struct vmrange *range, vaddr_t *lo, vaddr_t
 u64 vmwindow_largest(struct vmwindow *w);
 
 /* Order, merging, largest, heap order and counters recomputed; complains, returns the number of faults. */
-u64 vmwindow_check(struct vmwindow *w, void (*complain)(const char *fmt, ...) printf_like(1, 2));
+u64 vmwindow_check(struct vmwindow *w, complain_fn complain);

@@ -20,7 +20,7 @@ import readers
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ELF = ROOT / "build/tessera.elf"
 PROMPT = r"\n\r?tessera> (\x1b\[K)?"  # on a line of its own: while a line is edited, it is drawn again
-LIMIT = 60  # seconds
+LIMIT = 40  # seconds
 VARIABLES = ("MEM CPUS BOOT CPU MACHINE ACCEL LA57 APPEND RAMFILE QMP RUNDIR KERNEL ISO QEMUFLAGS "
              "TIMEOUT GDB V CHECK").split()
 Ended = namedtuple("Ended", "text records status")
@@ -29,7 +29,7 @@ Ended = namedtuple("Ended", "text records status")
 def environment(rundir, variables):
     rundir.mkdir(parents=True, exist_ok=True)
     inherited = {k: v for k, v in os.environ.items() if k not in VARIABLES}
-    return inherited | {"BOOT": "direct", "RUNDIR": str(rundir), **{k: str(v) for k, v in variables.items()}}
+    return inherited | {"BOOT": "direct", "TIMEOUT": "30", "RUNDIR": str(rundir), **{k: str(v) for k, v in variables.items()}}
 
 
 def run(rundir, typed="", **variables):

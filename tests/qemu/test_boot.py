@@ -3,9 +3,10 @@
 import re
 import subprocess
 
+import pexpect
 import pytest
 
-from machine import ROOT
+from machine import LIMIT, PROMPT, ROOT
 
 
 @pytest.mark.parametrize("shape", ["BOOT=direct", "BOOT=iso", "BOOT=uefi", "MACHINE=pc", "LA57=1", "LA57=1 BOOT=iso",
@@ -77,24 +78,40 @@ def test_where_records_go(run, word, marks, file):
         assert [re.search(r'"seq":(\d+)', line)[1] for line in lines] == [str(i) for i in range(len(lines))]
 
 
-def test_no_second_port_means_records_on_com1(run, tmp_path):
-    """The words go through `-append`, so QEMU can be started here with what tools/run never leaves out."""
+BARE = ["-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg"]
+TEST = ["-kernel", str(ROOT / "build/tessera.elf"), "-append", "test=vmarea exit"]
+
+
+def qemu(*arguments):
+    """A QEMU without what tools/run always gives it; its exit status."""
+    return subprocess.run(["qemu-system-x86_64", *BARE, *arguments], timeout=LIMIT).returncode
+
+
+@pytest.mark.parametrize("downs, expected", enumerate([r"==== 1\.", "KTAP version 1", PROMPT]))
+def test_menu_of_the_iso(downs, expected):
+    """What tools/run passes by: GRUB's menu, on the serial line."""
+    arguments = [*BARE, "-cdrom", str(ROOT / "build/tessera.iso"), "-serial", "stdio"]
+    console = pexpect.spawn("qemu-system-x86_64", arguments, timeout=LIMIT, encoding="utf-8", codec_errors="replace")
+    console.expect("the monitor")
+    console.send("\x1b[B" * downs + "\r")
+    console.expect(expected)
+    assert downs < 2 or "====" not in console.before, "that was the tour"
+    console.close(force=True)
+
+
+def test_no_second_port_means_records_on_com1(tmp_path):
     console = tmp_path / "console"
-    done = subprocess.run(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg",
-                           "-machine", "q35", "-kernel", ROOT / "build/tessera.elf", "-append", "test=vmarea exit",
-                           "-serial", f"file:{console}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"], timeout=30)
+    status = qemu(*TEST, "-serial", f"file:{console}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
     lines = re.findall(r"^@ (.*)$", console.read_text(), re.M)
-    assert done.returncode == 33 and '"t":"boot"' in lines[0] and '"status":"pass"' in lines[-1]
+    assert status == 33 and '"t":"boot"' in lines[0] and '"status":"pass"' in lines[-1]
 
 
 def test_power_off_without_the_debug_port(tmp_path):
     """ACPI S5, as the FADT says: QEMU ends by itself, with 0."""
     records = tmp_path / "records"
     for machine in ("q35", "pc"):
-        done = subprocess.run(["qemu-system-x86_64", "-nodefaults", "-display", "none", "-no-reboot", "-accel", "tcg",
-                               "-machine", machine, "-kernel", ROOT / "build/tessera.elf", "-append", "test=vmarea exit",
-                               "-serial", "null", "-serial", f"file:{records}"], timeout=30)
-        assert done.returncode == 0 and '"t":"end","status":"pass"' in records.read_text().splitlines()[-1]
+        assert qemu(*TEST, "-machine", machine, "-serial", "null", "-serial", f"file:{records}") == 0
+        assert '"t":"end","status":"pass"' in records.read_text().splitlines()[-1]
 
 
 @pytest.mark.parametrize("bad", ["MEM=lots", "MEM=0", "BOOT=floppy", "MACHINE=toaster", "CPUS=0", "CPUS=x", "LA57=2",
