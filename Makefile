@@ -52,13 +52,14 @@ KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build
 HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 
-KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c tests/mm/*.c))
+KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c tests/*.c \
+	tests/mm/*.c))
 # On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
-HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/mm/*.c tests/host/*.c) \
+HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c \
-	$(addprefix kernel/,panic.c printk.c record.c test.c words.c))
+	$(addprefix kernel/,panic.c printk.c record.c words.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
-	kernel include/arch include/kernel include/mm tests/mm tests/host,$(dir)/*.[ch])))
+	kernel include/arch include/kernel include/mm tests tests/mm tests/host,$(dir)/*.[ch])))
 OUR_SHELL := tools/deps .ci/run
 
 .PHONY: all

@@ -48,8 +48,6 @@ static bool take(u64 start, u64 bytes, enum memmap_type type)
 
 static void mark_taken(void)
 {
-	unsigned overlapping = bootinfo.map.overlapping; /* these overlaps are none of firmware's */
-
 	for (unsigned i = 0; i < bootinfo.nr_modules; i++)
 		if (!take(bootinfo.modules[i].start, bootinfo.modules[i].bytes, MEM_MODULE))
 			complain("a module is said to lie at 0x%lx, where no RAM is free",
@@ -58,7 +56,6 @@ static void mark_taken(void)
 	memmap_insert(&bootinfo.map, 0, PAGE_SIZE, MEM_RESERVED);
 	memmap_insert(&bootinfo.map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start,
 		      MEM_IMAGE);
-	bootinfo.map.overlapping = overlapping;
 }
 
 static void boot_rest(void)

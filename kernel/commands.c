@@ -14,7 +14,6 @@
 #include <kernel/record.h>
 #include <kernel/show.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <kernel/tour.h>
 #include <kernel/words.h>
 #include <mm/mm.h>
@@ -43,7 +42,7 @@ static int help(void)
 
 static int check(void)
 {
-	u64 faults = mm_check_print();
+	u64 faults = mm_check(printk_line);
 
 	printk("%lu faults\n", faults);
 	return faults != 0;
@@ -233,8 +232,6 @@ COMMAND(poke, "VA BYTE", "write one there", poke(n[0], n[1]));
 COMMAND(fault, "r|w|x VA", "read, write or execute there; the fault is explained",
 	fault(text[0], n[1]));
 COMMAND(check, "", "is mm/ sound? every invariant, recounted", check());
-COMMAND(test, "[part]", "the tests whose name contains this, or all",
-	run_tests(nr ? text[0] : "", words.seed) != 0);
 COMMAND(words, "", "the kernel's command line", (printk("%s\n", bootinfo.cmdline), 0));
 COMMAND(reboot, "", "start the machine anew", reboot());
 COMMAND(exit, "", "power off", (words.exit = true, 0));

@@ -27,11 +27,10 @@ static void hello(void)
 	printk_line("started by %s over %s with the words: %s",
 		    *bootinfo.loader ? bootinfo.loader : "a loader without a name",
 		    bootinfo.protocol, bootinfo.cmdline);
-	if (map->wrapping || map->beyond || map->unknown || map->overlapping || map->dropped)
+	if (map->wrapping || map->beyond || map->unknown || map->dropped)
 		printk("its memory map has flaws: %u ranges that wrap and %u above 16 TiB (clipped), "
-		       "%u of unknown type (reserved),\n  %u overlaps (the safer type stays), %u too "
-		       "many (dropped)\n",
-		       map->wrapping, map->beyond, map->unknown, map->overlapping, map->dropped);
+		       "%u of unknown type (reserved), %u too many (dropped)\n",
+		       map->wrapping, map->beyond, map->unknown, map->dropped);
 	rec_begin("boot");
 	rec_num("levels", address_map.levels);
 	rec_num("cpus", nr_cpus());

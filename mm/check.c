@@ -15,7 +15,6 @@
  * It stops nothing: whoever calls it sees to it that nothing else runs.
  */
 #include <kernel/panic.h>
-#include <kernel/printk.h>
 #include <mm/memmap.h>
 #include <mm/mm.h>
 #include <mm/page_alloc.h>
@@ -108,26 +107,8 @@ static struct page *own_frame(pte_t entry)
 	return pfn_valid(pfn) && pfn_to_page(pfn)->state == PG_VMALLOC ? pfn_to_page(pfn) : NULL;
 }
 
-static void wipe_mark(vaddr_t va, pte_t entry, int level, void *arg)
+static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *page)
 {
-	struct page *page = own_frame(entry);
-
-	(void)va, (void)level, (void)arg;
-	if (page)
-		page->flags = 0;
-}
-
-static void see_window(vaddr_t va, pte_t entry, int level, void *arg)
-{
-	struct census *c = arg;
-	struct page *page = own_frame(entry);
-	struct vm_area area;
-
-	(void)level;
-	if (vm_area_decode(entry, va, &area)) {
-		begin_area(c, &area);
-		return;
-	}
 	if (va >= vm_area_end(&c->area))
 		COMPLAIN("0x%lx: entry 0x%lx belongs to no area", va, entry.v);
 	if (pte_present(entry) == (c->area.kind == VM_FREED))
@@ -143,13 +124,29 @@ static void see_window(vaddr_t va, pte_t entry, int level, void *arg)
 	c->frames++;
 }
 
+/* With arg NULL, only wipe the mark that tells a frame seen before. */
+static void see_window(vaddr_t va, pte_t entry, int level, void *arg)
+{
+	struct census *c = arg;
+	struct page *page = own_frame(entry);
+	struct vm_area area;
+
+	(void)level;
+	if (!c && page)
+		page->flags = 0;
+	else if (c && vm_area_decode(entry, va, &area))
+		begin_area(c, &area);
+	else if (c)
+		see_page(c, va, entry, page);
+}
+
 static void check_window(void)
 {
 	struct census c = { .area.kind = VM_FREED };
 	struct vmalloc_stats stats;
 	struct page_stats frames;
 
-	for_each_entry(VMALLOC_START, VMALLOC_END, wipe_mark, NULL);
+	for_each_entry(VMALLOC_START, VMALLOC_END, see_window, NULL);
 	for_each_entry(VMALLOC_START, VMALLOC_END, see_window, &c);
 	end_area(&c);
 	faults += vmwindow_check(&vmalloc_window, tell);
@@ -184,20 +181,4 @@ u64 mm_check(complain_fn complain)
 	for_each_entry(0, TOP, see_mapping, NULL);
 	check_table_count();
 	return faults;
-}
-
-static void print_fault(const char *fmt, ...)
-{
-	va_list args;
-
-	printk("check: ");
-	va_start(args, fmt);
-	vprintk(fmt, args);
-	va_end(args);
-	printk("\n");
-}
-
-u64 mm_check_print(void)
-{
-	return mm_check(print_fault);
 }

@@ -97,14 +97,14 @@ u64 ksize(const void *p)
 void *krealloc(const void *p, u64 bytes, gfp_t gfp)
 {
 	u64 had = ksize(p);
-	void *new = (void *)p;
+	void *fresh = (void *)p;
 
 	if (p && bytes && bytes <= had)
-		return new;
-	new = allocate(bytes, gfp, CALLER()); /* 0 bytes: NULL */
-	if (new &&p)
-		memcpy(new, p, had);
-	if (new || bytes == 0)
+		return fresh;
+	fresh = allocate(bytes, gfp, CALLER()); /* 0 bytes: NULL */
+	if (fresh && p)
+		memcpy(fresh, p, had);
+	if (fresh || bytes == 0)
 		kfree(p);
-	return new;
+	return fresh;
 }

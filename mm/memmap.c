@@ -39,12 +39,6 @@ bool memmap_is_ram(enum memmap_type type)
 	return type <= MEM_ACPI;
 }
 
-/* True for the types that we lay over firmware's map ourselves: overlapping is their purpose. */
-static bool is_ours(enum memmap_type type)
-{
-	return type >= MEM_TABLES && type <= MEM_IMAGE;
-}
-
 /* Add a piece behind all others, glued to the last if it continues it. False: no room. */
 static bool append(struct memrange *list, unsigned *nr, u64 start, u64 end, enum memmap_type type)
 {
@@ -97,15 +91,6 @@ static bool overlay(struct memmap *map, u64 start, u64 end, enum memmap_type new
 	return true;
 }
 
-/* Do two of firmware's ranges claim the same bytes? */
-static bool contradicts(const struct memmap *map, u64 start, u64 end, enum memmap_type type)
-{
-	for (const struct memrange *r = map->range; r < map->range + map->nr; r++)
-		if (r->start < end && start < r->end && !is_ours(type) && !is_ours(r->type))
-			return true;
-	return false;
-}
-
 bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type)
 {
 	u64 room = start < MEMMAP_LIMIT ? MEMMAP_LIMIT - start : 0, end;
@@ -124,7 +109,6 @@ bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type ty
 	}
 	map->unknown += type >= MEM_NR_TYPES;
 	type = type < MEM_NR_TYPES ? type : MEM_RESERVED;
-	map->overlapping += contradicts(map, start, end, type);
 	/* Frame 0 is never handed out: a link of 0 ends a list. */
 	if (usable && start == 0 && !overlay(map, 0, PAGE_SIZE, MEM_RESERVED))
 		return false;

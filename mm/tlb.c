@@ -38,11 +38,11 @@ struct batch {
 };
 
 bool tlb_skip_flush;
+enum tlb_mode tlb_mode;
 
 static struct spinlock tlb_lock = SPINLOCK("tlb");
 static struct batch waiting;	/* tlb_lock */
 static struct tlb_stats counts; /* tlb_lock */
-static enum tlb_mode tlb_mode;
 
 /* One flush, as it is sent to every CPU. nr_pages 0: everything. */
 struct flush {
@@ -161,18 +161,8 @@ void tlb_stats(struct tlb_stats *stats)
 	spin_unlock(&tlb_lock, flags);
 }
 
-enum tlb_mode tlb_get_mode(void)
-{
-	return tlb_mode;
-}
-
-void tlb_set_mode(enum tlb_mode mode)
-{
-	tlb_mode = mode;
-}
-
 void tlb_init(enum tlb_mode mode)
 {
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	register_shrinker(tlb_purge);
 }

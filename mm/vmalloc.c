@@ -44,7 +44,7 @@ struct vmwindow vmalloc_window;
  */
 static struct spinlock tables_lock = SPINLOCK("vmalloc tables");
 
-static u64 nr_areas, nr_used, nr_freed, nr_frames; /* atomic */
+static struct vmalloc_stats now; /* the counted part: areas, used, freed_areas, frames; atomic */
 
 static void count(u64 *counter, s64 change)
 {
@@ -149,7 +149,7 @@ static bool fill_area(const struct vm_area *area, gfp_t gfp)
 		for (u64 i = 0; i < nr; i++)
 			page_set_owner(pages[i], PG_VMALLOC, address_map.image + area->caller);
 		map_frames(area->start + (done << PAGE_SHIFT), pages, nr, PAGE_KERNEL);
-		count(&nr_frames, nr);
+		count(&now.frames, nr);
 	}
 	return true;
 }
@@ -183,7 +183,7 @@ static void empty_area(vaddr_t guard, u64 nr_pages)
 		if (nr < BULK && nr_pages > 1)
 			continue;
 		free_pages_bulk(nr, pages);
-		count(&nr_frames, -(s64)nr);
+		count(&now.frames, -(s64)nr);
 		nr = 0;
 	}
 }
@@ -198,7 +198,7 @@ static void release_area(struct tlb_deferred *deferred)
 	irqflags_t flags;
 
 	empty_area(guard, nr_pages);
-	count(&nr_freed, -1);
+	count(&now.freed_areas, -1);
 	flags = spin_lock(&tables_lock);
 	vmarea_free(&vmalloc_window, range, &lo, &hi);
 	pt_prune(&kernel_pt, guard, nr_pages, lo, hi, tlb_defer_table);
@@ -211,7 +211,7 @@ static void retire_area(const struct vm_area *area, bool own_frames)
 	struct vmrange *range = vmarea_retire(&vmalloc_window, area->start, area->nr_pages);
 
 	clear_present(area, own_frames);
-	count(&nr_freed, 1);
+	count(&now.freed_areas, 1);
 	range->deferred.release = release_area;
 	tlb_defer(&range->deferred, area->nr_pages);
 }
@@ -243,8 +243,8 @@ static bool reserve_area(struct vm_area *area)
 static void publish_area(const struct vm_area *area)
 {
 	set_guard(area, area->kind);
-	count(&nr_areas, 1);
-	count(&nr_used, area->nr_pages);
+	count(&now.areas, 1);
+	count(&now.used, area->nr_pages);
 }
 
 static struct vm_area describe(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
@@ -365,8 +365,8 @@ static void free_area(const char *call, const void *p, enum vm_kind kind)
 
 	if (!claim_area((vaddr_t)p, kind, &area))
 		bad_pointer(call, (vaddr_t)p);
-	count(&nr_areas, -1);
-	count(&nr_used, -(s64)area.nr_pages);
+	count(&now.areas, -1);
+	count(&now.used, -(s64)area.nr_pages);
 	retire_area(&area, kind != VM_MAP);
 }
 
@@ -409,15 +409,10 @@ void vmalloc_stats(struct vmalloc_stats *stats)
 {
 	u64 largest = vmwindow_largest(&vmalloc_window);
 
-	*stats = (struct vmalloc_stats){
-		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
-		.areas = nr_areas,
-		.used = nr_used,
-		.freed_areas = nr_freed,
-		.frames = nr_frames,
-		.free = vmalloc_window.pages_free,
-		.largest = largest ? largest - 1 : 0,
-	};
+	*stats = now;
+	stats->window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT;
+	stats->free = vmalloc_window.pages_free;
+	stats->largest = largest ? largest - 1 : 0;
 }
 
 void vmalloc_init(void)

@@ -158,11 +158,8 @@ static struct vmrange *find_room(const struct vmwindow *w, struct request *rq, u
 
 	rq->need = rq->nr_pages + rq->align - 1;
 	found = fit(w->free, rq, at);
-	if (!found && rq->align > 1) {
-		rq->need = rq->nr_pages;
-		found = fit(w->free, rq, at);
-	}
-	return found;
+	rq->need = rq->nr_pages;
+	return found || rq->align == 1 ? found : fit(w->free, rq, at);
 }
 
 /* Nodes */

@@ -35,7 +35,7 @@ struct memmap {
 	unsigned nr;
 	struct memrange range[MEMMAP_MAX];
 	/* What was amiss in what we were given, for the boot messages. */
-	unsigned empty, wrapping, unknown, overlapping, beyond, dropped;
+	unsigned empty, wrapping, unknown, beyond, dropped;
 };
 
 /* "usable", "image", …; "?" if out of range. */

@@ -28,6 +28,3 @@ void mm_init(const struct memmap *map, const struct mm_options *options);
  * violation goes to complain(); returns their number. Nothing else may run meanwhile.
  */
 u64 mm_check(complain_fn complain);
-
-/* mm_check with complaints by printk. */
-u64 mm_check_print(void);

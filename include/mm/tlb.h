@@ -21,9 +21,9 @@ enum tlb_mode {
 	TLB_EAGER, /* flush at once: a use after free faults at once */
 };
 
+extern enum tlb_mode tlb_mode; /* may be changed at any time */
+
 void tlb_init(enum tlb_mode mode); /* once, at boot */
-void tlb_set_mode(enum tlb_mode mode);
-enum tlb_mode tlb_get_mode(void);
 
 /* On every CPU: forget what was cached for the range. Back when all have. No lock held. */
 void tlb_flush_range(vaddr_t va, u64 nr_pages);

@@ -8,7 +8,8 @@
 #include <string.h>
 
 #include <kernel/bootinfo.h>
-#include <kernel/test.h>
+
+#include "../test.h"
 
 #define BASE 0x9000ul /* physical address of the block */
 

@@ -13,10 +13,10 @@
 #include <arch/machine.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
-#include <kernel/test.h>
 #include <kernel/words.h>
 #include <mm/mm.h>
 
+#include "../test.h"
 #include <sim.h>
 
 #define USAGE                                                              \

@@ -4,11 +4,11 @@
  */
 #include <arch/machine.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 #include <mm/vmalloc.h>
 
+#include "../test.h"
 #include <sim.h>
 
 /* Where no test of vmalloc comes, with all its tables: the last 512 GiB of the window. */

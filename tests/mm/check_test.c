@@ -1,12 +1,13 @@
 /*
  * The checker must find what is planted: each test breaks one invariant, asks, and mends it.
  */
-#include <kernel/test.h>
 #include <mm/mm.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
 #include <mm/tlb.h>
 #include <mm/vmalloc.h>
+
+#include "../test.h"
 
 static void ignore(const char *fmt, ...)
 {

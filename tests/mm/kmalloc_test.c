@@ -2,9 +2,10 @@
  * kmalloc: sizes, alignment, contiguity, contents, and what must not be given to kfree.
  */
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
+
+#include "../test.h"
 
 #define LIVE 100
 

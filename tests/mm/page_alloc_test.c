@@ -3,11 +3,12 @@
  * and that misuse is caught before anything has changed.
  */
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <kernel/words.h>
 #include <mm/memmap.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
+
+#include "../test.h"
 
 #define LIVE 200
 #define BULK 2000

@@ -4,9 +4,10 @@
  * and their very ends, with 4 and with 5 levels.
  */
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
+
+#include "../test.h"
 
 #define ARENA (4 * GiB)
 #define LEAVES_ORDER 5

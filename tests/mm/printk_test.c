@@ -3,7 +3,8 @@
  */
 #include <kernel/printk.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
+
+#include "../test.h"
 
 /* The compiler knows snprintf, and would tell us of what we do wrong on purpose. */
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"

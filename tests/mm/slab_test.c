@@ -2,9 +2,10 @@
  * Caches of objects: against a set of live ones, to the last frame, and misused.
  */
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
+
+#include "../test.h"
 
 #define LIVE 700
 

@@ -1,10 +1,11 @@
 /*
  * Flushes: a stale translation is really stale, a flush really ends it, and deferred work waits.
  */
-#include <kernel/test.h>
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
 #include <mm/vmalloc.h>
+
+#include "../test.h"
 
 /* Change an entry under the TLB's feet: old data until the flush, new data after. */
 TEST(tlb, stale_until_flushed)
@@ -42,15 +43,15 @@ TEST(tlb, deferred_until_purged)
 {
 	static struct tlb_deferred items[3] = { [0 ... 2] = { .release = release } };
 	struct tlb_stats before, after;
-	enum tlb_mode mode = tlb_get_mode();
+	enum tlb_mode mode = tlb_mode;
 
 	released = 0;
-	tlb_set_mode(TLB_LAZY);
+	tlb_mode = TLB_LAZY;
 	tlb_stats(&before);
 	for (int i = 0; i < 3; i++)
 		tlb_defer(&items[i], 10);
 	EXPECT_EQ(released, 0);
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	EXPECT_EQ(tlb_purge(), 30);
 	tlb_stats(&after);
 	EXPECT_EQ(released, 3);
@@ -63,15 +64,15 @@ TEST(tlb, full_batch_flushes_itself)
 {
 	static struct tlb_deferred items[2] = { [0 ... 1] = { .release = release } };
 
-	enum tlb_mode mode = tlb_get_mode();
+	enum tlb_mode mode = tlb_mode;
 	u64 first;
 
 	released = 0;
-	tlb_set_mode(TLB_LAZY);
+	tlb_mode = TLB_LAZY;
 	tlb_defer(&items[0], 1);
 	first = released;
 	tlb_defer(&items[1], 1ul << 30);
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	EXPECT_EQ(first, 0);
 	EXPECT_EQ(released, 2);
 }
@@ -88,14 +89,14 @@ TEST(tlb, release_may_defer)
 {
 	static struct tlb_deferred first = { .release = release_and_defer };
 
-	enum tlb_mode mode = tlb_get_mode();
+	enum tlb_mode mode = tlb_mode;
 	u64 purged;
 
 	released = 0;
-	tlb_set_mode(TLB_LAZY);
+	tlb_mode = TLB_LAZY;
 	tlb_defer(&first, 1);
 	purged = tlb_purge();
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	EXPECT_EQ(purged, 2);
 	EXPECT_EQ(released, 2);
 }

@@ -3,11 +3,12 @@
  */
 #include <arch/machine.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
 #include <mm/tlb.h>
 #include <mm/vmalloc.h>
+
+#include "../test.h"
 
 static bool readable(const void *p)
 {
@@ -144,7 +145,7 @@ TEST(vmalloc, misuse_is_told)
 	vunmap(m);
 	vfree(p);
 	kfree(k);
-	if (tlb_get_mode() == TLB_LAZY)
+	if (tlb_mode == TLB_LAZY)
 		EXPECT_PANIC(do_vfree, p, "freed already");
 	vm_unmap_aliases();
 	EXPECT_PANIC(do_vfree, p, "lies in no area");
@@ -155,14 +156,14 @@ TEST(vmalloc, nothing_reused_before_the_flush)
 {
 	enum { N = 8 };
 	u64 pfn[N], free = nr_free_pages();
-	enum tlb_mode mode = tlb_get_mode();
+	enum tlb_mode mode = tlb_mode;
 	struct vm_area area;
 	char *p = vmalloc(N * PAGE_SIZE), *q;
 
 	EXPECT(p);
 	for (int i = 0; i < N; i++)
 		pfn[i] = vmalloc_to_pfn(p + i * PAGE_SIZE);
-	tlb_set_mode(TLB_LAZY);
+	tlb_mode = TLB_LAZY;
 	vfree(p);
 	EXPECT_EQ(waiting(), N);
 	EXPECT(find_vm_area((vaddr_t)p, &area));
@@ -174,7 +175,7 @@ TEST(vmalloc, nothing_reused_before_the_flush)
 		for (int j = 0; j < N; j++)
 			EXPECT(vmalloc_to_pfn(q + j * PAGE_SIZE) != pfn[i]);
 	vfree(q);
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	EXPECT(vm_unmap_aliases() >= 2 * N);
 	EXPECT_EQ(waiting(), 0);
 	EXPECT(!find_vm_area((vaddr_t)p, &area));
@@ -210,16 +211,16 @@ TEST(vmalloc, flush_is_what_ends_an_area)
 
 TEST(vmalloc, eager_faults_at_once)
 {
-	enum tlb_mode mode = tlb_get_mode();
+	enum tlb_mode mode = tlb_mode;
 	char *p = vmalloc(PAGE_SIZE);
 	bool gone;
 
 	EXPECT(p);
 	p[0] = 1;
-	tlb_set_mode(TLB_EAGER);
+	tlb_mode = TLB_EAGER;
 	vfree(p);
 	gone = !readable(p) && !waiting();
-	tlb_set_mode(mode);
+	tlb_mode = mode;
 	EXPECT(gone);
 }
 

@@ -2,10 +2,11 @@
  * The range allocator against a model of one byte a page, and at its edges.
  */
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
 #include <mm/vmarea.h>
+
+#include "../test.h"
 
 #define START 0x7000000000ul
 #define PAGES 600ul /* of the test's window, its last, ungiven page included */

@@ -3,8 +3,9 @@
  */
 #include <kernel/printk.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
 #include <kernel/words.h>
+
+#include "../test.h"
 
 static struct words parsed;
 static char complaints[512];

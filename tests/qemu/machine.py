@@ -29,7 +29,8 @@ Ended = namedtuple("Ended", "text records status")
 def environment(rundir, variables):
     rundir.mkdir(parents=True, exist_ok=True)
     inherited = {k: v for k, v in os.environ.items() if k not in VARIABLES}
-    return inherited | {"BOOT": "direct", "TIMEOUT": "30", "RUNDIR": str(rundir), **{k: str(v) for k, v in variables.items()}}
+    defaults = {"BOOT": "direct", "TIMEOUT": "30", "RUNDIR": str(rundir)}
+    return inherited | defaults | {k: str(v) for k, v in variables.items()}
 
 
 def run(rundir, typed="", **variables):

@@ -120,18 +120,21 @@ def test_records_are_what_qemu_walks(shape):
 
 
 def test_rows_are_the_records(shape):
-    assert shape.rows == shape.records
+    same(shape.rows, shape.records, ("on COM1", "on COM2"))
+    in_order = shape.rows == shape.records == sorted(shape.records)  # not in the assert: pytest is slow with long lists
+    assert in_order
 
 
 def test_the_kernel_finds_no_fault_either(shape):
-    assert "0 faults" in shape.check
+    clean = "0 faults" in shape.check.splitlines()
+    assert clean, shape.check[:1000]
 
 
 def test_window_holds_the_areas_and_nothing_else(shape):
     live = [a for a in shape.areas if a["kind"] != "freed"]
     pages = {number(a["va"]) + i * PAGE for a in live for i in range(a["pages"])}
     mapped = in_window(shape, shape.leaves)
-    assert {leaf.va for leaf in mapped} == pages
+    assert not pages ^ {leaf.va for leaf in mapped}
     assert {leaf.bytes for leaf in mapped} == {PAGE}
     assert sorted(a["pages"] for a in live) == AREAS
 

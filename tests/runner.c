@@ -1,5 +1,5 @@
 /*
- * test.c - runs the tests that TEST() left in the image, on the host and in the kernel alike.
+ * runner.c - runs the tests that TEST() left in the image, on the host and in the kernel alike.
  *
  * EXPECT and its kin end a test early and leave a verdict. What the runner adds is that mm/ must be
  * left as it was found: before and after each test all that waits is flushed and given back, then
@@ -10,13 +10,17 @@
  * Order and random numbers follow from one seed, the latter from the test's name too: a test that
  * is run alone sees the numbers that it saw among all others.
  */
+#include <kernel/monitor.h>
 #include <kernel/printk.h>
+#include <kernel/random.h>
 #include <kernel/record.h>
 #include <kernel/string.h>
-#include <kernel/test.h>
+#include <kernel/words.h>
 #include <mm/mm.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
+
+#include "test.h"
 
 #define TESTS_MAX 512
 
@@ -75,29 +79,29 @@ bool test_failed(void)
 	return verdict == FAIL;
 }
 
+bool contains(const char *text, const char *part)
+{
+	size_t length = strlen(part);
+
+	for (; strncmp(text, part, length) != 0; text++)
+		if (!*text)
+			return false;
+	return true;
+}
+
 bool test_panics(const char *file, int line, void (*fn)(void *), void *arg, const char *text)
 {
 	char msg[512] = "it did not panic";
 
-	if (panic_caught(fn, arg, msg, sizeof(msg)) && strstr(msg, text))
+	if (panic_caught(fn, arg, msg, sizeof(msg)) && contains(msg, text))
 		return true;
 	fail("%s:%d: a panic that says '%s' was expected, but:\n%s", file, line, text, msg);
 	return false;
 }
 
-/* splitmix64: Steele, Lea and Flood 2014. */
-static u64 next_random(u64 *state)
-{
-	u64 z = *state += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
 u64 test_random(void)
 {
-	return next_random(&random_state);
+	return random_next(&random_state);
 }
 
 static void run_body(void *test)
@@ -176,13 +180,13 @@ static unsigned choose(const struct test **chosen, const char *pattern, u64 seed
 	u64 state = seed;
 
 	for (const struct test *test = __start_tests; test < __stop_tests; test++) {
-		if (!strstr(test->name, pattern))
+		if (!contains(test->name, pattern))
 			continue;
 		BUG_ON(nr == TESTS_MAX);
 		chosen[nr++] = test;
 	}
 	for (unsigned left = nr; seed && left > 1; left--) {
-		unsigned i = next_random(&state) % left;
+		unsigned i = random_next(&state) % left;
 		const struct test *last = chosen[left - 1];
 
 		chosen[left - 1] = chosen[i];
@@ -212,3 +216,6 @@ unsigned run_tests(const char *pattern, u64 seed)
 	       *pattern ? "=" : "", pattern, seed);
 	return tests_failed - before;
 }
+
+COMMAND(test, "[part]", "the tests whose name contains this, or all",
+	run_tests(nr ? text[0] : "", words.seed) != 0);

@@ -70,6 +70,8 @@ void test_skip(const char *why);
 /* EXPECT in a helper ends only the helper: has this test failed there? */
 bool test_failed(void);
 
+bool contains(const char *text, const char *part);
+
 /* A random number that the seed of this run determines: the same on every machine. */
 u64 test_random(void);
 
