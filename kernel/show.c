@@ -19,76 +19,57 @@
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
-static void range_row(const char *type, const char *name, u64 start, u64 end, const char *prot)
+static void range_row(const char *type, const char *name, u64 start, u64 last, const char *prot)
 {
-	char size[SIZE_TEXT];
+	u64 bytes = last - start + 1;
 
-	printk("0x%016lx  0x%016lx  %9s  %3s  %s\n", start, end, size_text(size, end - start + 1),
-	       prot, name);
-	rec_begin(type);
-	rec_str("name", name);
-	rec_hex("start", start);
-	rec_hex("end", end);
-	rec_hex("bytes", end - start + 1);
-	rec_str("prot", prot);
-	rec_end();
+	printk("0x%016lx  0x%016lx  %9s  %3s  %s\n", start, last, SIZE(bytes), prot, name);
+	record(type, rec_str("name", name), rec_hex("start", start), rec_hex("end", last),
+	       rec_hex("bytes", bytes), rec_str("prot", prot));
 }
 
 void show_memmap(void)
 {
-	char size[SIZE_TEXT];
-
-	printk("%-18s  %-18s  %9s  %3s  owner\n", "first byte", "last byte", "size", "is");
-	for (unsigned i = 0; i < memmap.nr; i++) {
-		const struct memrange *r = &memmap.range[i];
-
+	printk("first byte          last byte                size   is  owner\n");
+	for (const struct memrange *r = memmap.range; r < memmap.range + memmap.nr; r++)
 		range_row("memmap", memmap_type_name(r->type), r->start, r->end - 1,
 			  memmap_is_ram(r->type) ? "ram" : "---");
-	}
 	for (enum memmap_type type = 0; type < MEM_NR_TYPES; type++)
 		if (memmap_bytes(&memmap, type))
-			printk("%38s  %9s  sum  %s\n", "",
-			       size_text(size, memmap_bytes(&memmap, type)),
+			printk("%49s  sum  %s\n", SIZE(memmap_bytes(&memmap, type)),
 			       memmap_type_name(type));
+}
+
+static void frames_row(const char *state, u64 frames)
+{
+	printk("%-10s %11lu  %9s\n", state, frames, SIZE(frames << PAGE_SHIFT));
+	record("frames", rec_str("state", state), rec_num("frames", frames));
 }
 
 void show_frames(void)
 {
-	char size[SIZE_TEXT];
 	struct page_stats stats;
 	u64 sum = 0;
 
 	page_stats(&stats);
-	printk("%-10s %11s  %9s\n", "state", "frames", "size");
-	for (enum page_state s = 0; s <= PG_NR_STATES; s++) {
-		const char *name = s < PG_NR_STATES ? page_state_name(s) : "sum";
-		u64 frames = s < PG_NR_STATES ? stats.state[s] : sum;
-
-		if (!frames)
-			continue;
-		sum += frames;
-		printk("%-10s %11lu  %9s\n", name, frames, size_text(size, frames << PAGE_SHIFT));
-		rec_begin("frames");
-		rec_str("state", name);
-		rec_num("frames", frames);
-		rec_end();
-	}
+	printk("state           frames       size\n");
+	for (enum page_state s = 0; s < PG_NR_STATES; sum += stats.state[s++])
+		if (stats.state[s])
+			frames_row(page_state_name(s), stats.state[s]);
+	frames_row("sum", sum);
 }
 
 void show_buddy(void)
 {
 	struct page_stats stats;
-	char size[SIZE_TEXT];
 
 	page_stats(&stats);
-	printk("order  %9s  %11s  %11s\n", "block", "free blocks", "free frames");
+	printk("order      block  free blocks  free frames\n");
 	for (unsigned order = 0; order <= MAX_ORDER; order++) {
-		printk("%5u  %9s  %11lu  %11lu\n", order, size_text(size, PAGE_SIZE << order),
-		       stats.free_blocks[order], stats.free_blocks[order] << order);
-		rec_begin("buddy");
-		rec_num("order", order);
-		rec_num("free", stats.free_blocks[order]);
-		rec_end();
+		u64 n = stats.free_blocks[order];
+
+		printk("%5u  %9s  %11lu  %11lu\n", order, SIZE(PAGE_SIZE << order), n, n << order);
+		record("buddy", rec_num("order", order), rec_num("free", n));
 	}
 }
 
@@ -96,164 +77,134 @@ void show_slab(void)
 {
 	struct kmem_stats s;
 
-	printk("%-16s %7s %8s %7s %9s %12s %12s\n", "cache", "object", "per slab", "slabs",
-	       "in use", "allocs", "frees");
+	printk("cache             object per slab   slabs    in use       allocs        frees\n");
 	for (unsigned i = 0; kmem_cache_stats(i, &s); i++) {
 		printk("%-16.16s %7lu %8lu %7lu %9lu %12lu %12lu\n", s.name, s.bytes, s.per_slab,
 		       s.slabs, s.in_use, s.allocs, s.frees);
-		rec_begin("slab");
-		rec_str("name", s.name);
-		rec_num("bytes", s.bytes);
-		rec_num("slabs", s.slabs);
-		rec_num("in_use", s.in_use);
-		rec_end();
+		record("slab", rec_str("name", s.name), rec_num("bytes", s.bytes),
+		       rec_num("slabs", s.slabs), rec_num("in_use", s.in_use));
 	}
 }
 
 void show_areas(void)
 {
-	char text[SYMBOL_TEXT], size[SIZE_TEXT];
-	vaddr_t va = VMALLOC_START, end;
-	struct vmalloc_stats s;
 	struct vm_area area;
+	struct vmalloc_stats s;
+	char text[SYMBOL_TEXT];
 
-	printk("%-18s %-18s %8s %-7s %s\n", "first byte", "last byte", "pages", "kind", "caller");
-	for (; next_vm_area(va, &area); va = end) {
-		end = area.start + (area.nr_pages << PAGE_SHIFT);
-		printk("0x%016lx 0x%016lx %8lu %-7s %.25s\n", area.start, end - 1, area.nr_pages,
-		       vm_kind_name(area.kind), symbol_text(text, address_map.image + area.caller));
-		rec_begin("area");
-		rec_hex("va", area.start);
-		rec_num("pages", area.nr_pages);
-		rec_str("kind", vm_kind_name(area.kind));
-		rec_code("caller", address_map.image + area.caller);
-		rec_end();
+	printk("first byte         last byte             pages kind    caller\n");
+	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &area); va = vm_area_end(&area)) {
+		vaddr_t caller = address_map.image + area.caller;
+
+		printk("0x%016lx 0x%016lx %8lu %-7s %.25s\n", area.start, vm_area_end(&area) - 1,
+		       area.nr_pages, vm_kind_name(area.kind), symbol_text(text, caller));
+		record("area", rec_hex("va", area.start), rec_num("pages", area.nr_pages),
+		       rec_str("kind", vm_kind_name(area.kind)), rec_code("caller", caller));
 	}
 	vmalloc_stats(&s);
 	printk("areas: %lu with %lu pages; freed, not yet flushed: %lu; frames held: %lu\n"
 	       "addresses left: %s in the largest range\n",
-	       s.areas, s.used, s.freed_areas, s.frames, size_text(size, s.largest << PAGE_SHIFT));
+	       s.areas, s.used, s.freed_areas, s.frames, SIZE(s.largest << PAGE_SHIFT));
 }
 
-/* A table of leaves: what it shows, and what its last row was. */
-struct view {
-	const char *type;     /* of the records: "map" or "alias" */
-	const paddr_t *frame; /* "alias": only this one */
-	u64 rows;
-	paddr_t last;
-	struct vm_area area;
-};
-
-static void leaf_row(struct view *view, const struct mapping *m)
+/* Go on to the first leaf behind m, up to last. Entries not present are areas' descriptors. */
+static bool next_leaf(struct mapping *m, vaddr_t last)
 {
-	struct vm_area *area = &view->area;
-	char text[SIZE_TEXT];
-
-	printk("0x%016lx 0x%011lx %s %s ", m->va, m->pa.v, size_text(text, m->bytes),
-	       pgprot_text(m->prot));
-	snprintf(text, sizeof(text), "%+ld", (s64)(m->pa.v - view->last.v) >> PAGE_SHIFT);
-	printk("%8s ", view->rows++ ? text : "-");
-	view->last = m->pa;
-	/* find_vm_area() looks at the pages before m, so not again for each page of an area */
-	if (m->va - area->start < area->nr_pages << PAGE_SHIFT || find_vm_area(m->va, area))
-		printk("0x%016lx +%lu\n", area->start, (m->va - area->start) >> PAGE_SHIFT);
-	else
-		printk("%s\n", layout_name(m->va));
-	rec_begin(view->type);
-	rec_hex("va", m->va);
-	rec_hex("pa", m->pa.v);
-	rec_num("bytes", m->bytes);
-	rec_str("prot", pgprot_text(m->prot));
-	rec_end();
-}
-
-static u64 show_leaves(struct view *view, vaddr_t va, vaddr_t end)
-{
-	struct mapping m;
+	vaddr_t va = m->va + m->bytes;
 	int level;
 
-	printk("%-18s %-13s %5s may %8s area +page, or range\n", "virtual", "physical", "page",
-	       "distance");
-	for (; pt_next(&kernel_pt, &va, end | (PAGE_SIZE - 1), &level); va += level_bytes(level)) {
-		if (pt_lookup(&kernel_pt, va, &m)) { /* else it is a guard's descriptor */
-			u64 offset = view->frame ? view->frame->v - m.pa.v : 0;
-
-			m.va += offset;
-			m.pa.v += offset;
-			if (offset < m.bytes) /* it is huge if the frame lies below the leaf */
-				leaf_row(view, &m);
-		}
-		if (va + level_bytes(level) < va)
-			break; /* that was the topmost page */
-	}
-	return view->rows;
+	for (; va >= m->va && pt_next(&kernel_pt, &va, last + 1, &level); va += level_bytes(level))
+		if (pt_lookup(&kernel_pt, va, m))
+			return m->va <= last;
+	return false;
 }
 
-u64 show_map(vaddr_t start, vaddr_t end)
+struct image_section layout_at(vaddr_t va)
 {
-	return show_leaves(&(struct view){ .type = "map" }, start, end);
-}
-
-u64 show_alias(paddr_t pa)
-{
-	return show_leaves(&(struct view){ .type = "alias", .frame = &pa }, 0, ~0ul);
-}
-
-/* The range of the address map that holds va, or the hole; its end is exclusive, 0 being 2^64. */
-static struct image_section range_at(vaddr_t va)
-{
-	vaddr_t half = level_bytes(address_map.levels + 1) / 2;
+	const struct address_map *map = &address_map;
+	vaddr_t half = level_bytes(map->levels + 1) / 2;
 	struct image_section hole = { .name = "hole" };
-	u64 ram = 0; /* where it ends */
+	u64 ram = 0; /* frames up to its end */
 
 	for (unsigned i = 0; i < memmap.nr; i++)
-		ram = memmap_is_ram(memmap.range[i].type) ? memmap.range[i].end : ram;
+		if (memmap_is_ram(memmap.range[i].type))
+			ram = memmap.range[i].end >> PAGE_SHIFT;
 	const struct image_section fixed[] = {
-		{ "null", 0, PAGE_SIZE, PAGE_NONE },
-		{ "noncanonical", half, -half, PAGE_NONE },
-		{ "direct", address_map.direct, address_map.direct + ram, PAGE_KERNEL },
-		{ "vmalloc", VMALLOC_START, VMALLOC_END + 1, PAGE_KERNEL },
-		{ "vmemmap", (vaddr_t)pfn_to_page(0), (vaddr_t)pfn_to_page(ram >> PAGE_SHIFT),
-		  PAGE_KERNEL },
+		{ .name = "null", 0, PAGE_SIZE },
+		{ .name = "noncanonical", half, -half },
+		{ .name = "direct", map->direct, map->direct + (ram << PAGE_SHIFT) },
+		{ .name = "vmalloc", VMALLOC_START, VMALLOC_END + 1 },
+		{ .name = "vmemmap", map->vmemmap, ALIGN_UP((vaddr_t)pfn_to_page(ram), PAGE_SIZE) },
 	};
 
-	for (unsigned i = 0; i < ARRAY_SIZE(fixed) + address_map.nr_sections; i++) {
-		const struct image_section *r =
-			i < ARRAY_SIZE(fixed) ? &fixed[i] :
-						&address_map.sections[i - ARRAY_SIZE(fixed)];
+	/* These rise, and the image's sections lie above them. */
+	for (unsigned i = 0, n = ARRAY_SIZE(fixed); i < n + map->nr_sections; i++) {
+		const struct image_section *r = i < n ? &fixed[i] : &map->sections[i - n];
 
-		if (va >= r->start && va < r->end)
-			return *r;
-		if (va < r->start)
-			hole.end = MIN(hole.end - 1, r->start - 1) + 1;
-		else
-			hole.start = MAX(hole.start, r->end);
+		if (va < r->end) {
+			hole.end = r->start;
+			return va < r->start ? hole : *r;
+		}
+		hole.start = r->end;
 	}
 	return hole;
-}
-
-const char *layout_name(vaddr_t va)
-{
-	return range_at(va).name;
 }
 
 /* What a range permits is asked of the first leaf in it: of the tables, not of the plan. */
 void show_layout(void)
 {
-	struct image_section r;
-	vaddr_t next = 0, va;
-	struct mapping m;
-	int level;
+	vaddr_t va = 0;
 
-	printk("%-18s  %-18s  %9s  may  range\n", "first byte", "last byte", "size");
+	printk("first byte          last byte                size  may  range\n");
 	do {
-		r = range_at(next);
-		m.prot = PAGE_NONE;
-		for (va = next; pt_next(&kernel_pt, &va, r.end - 1, &level);
-		     va += level_bytes(level))
-			if (pt_lookup(&kernel_pt, va, &m))
-				break;
-		range_row("layout", r.name, r.start, r.end - 1, pgprot_text(m.prot));
-		next = r.end;
-	} while (next);
+		struct image_section r = layout_at(va);
+		struct mapping m = { .va = va };
+
+		range_row("layout", r.name, va, r.end - 1,
+			  pgprot_text(next_leaf(&m, r.end - 1) ? m.prot : PAGE_NONE));
+		va = r.end;
+	} while (va);
+}
+
+/* Of each leaf in [start, last]; given a frame, only of what maps that. */
+static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
+{
+	struct mapping m = { .va = start };
+	struct vm_area area = { 0 };
+	u64 rows = 0, pa = 0;
+	char gap[24] = "-";
+
+	printk("virtual            physical       page may distance area +page, or range\n");
+	while (next_leaf(&m, last)) {
+		u64 offset = frame ? frame->v - m.pa.v : 0, va = m.va + offset;
+
+		if (offset >= m.bytes) /* huge, if the frame lies below the leaf */
+			continue;
+		if (rows++)
+			snprintf(gap, sizeof(gap), "%+ld",
+				 (s64)(m.pa.v + offset - pa) >> PAGE_SHIFT);
+		pa = m.pa.v + offset;
+		printk("0x%016lx 0x%011lx %s %s %8s ", va, pa, SIZE(m.bytes), pgprot_text(m.prot),
+		       gap);
+		/* find_vm_area() looks at the pages before: not again for each page of an area */
+		if (va - area.start < area.nr_pages << PAGE_SHIFT || find_vm_area(va, &area))
+			printk("0x%016lx +%lu\n", area.start, (va - area.start) >> PAGE_SHIFT);
+		else
+			printk("%s\n", layout_at(va).name);
+		record(frame ? "alias" : "map", rec_hex("va", va), rec_hex("pa", pa),
+		       rec_num("bytes", m.bytes), rec_str("prot", pgprot_text(m.prot)));
+	}
+	return rows;
+}
+
+u64 show_map(vaddr_t start, vaddr_t last)
+{
+	if (!va_canonical(start, kernel_pt.levels)) /* between the halves a walk would go astray */
+		start = layout_at(start).end;
+	return show_leaves(start, last, NULL);
+}
+
+u64 show_alias(paddr_t pa)
+{
+	return show_leaves(0, ~0ul, &pa);
 }

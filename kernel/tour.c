@@ -2,9 +2,9 @@
  * tour.c - what a person sees first: one lesson, done before your eyes.
  *
  * kmalloc needs frames that are neighbours. vmalloc takes any, and lays them side by side where
- * only addresses have to be neighbours: in its window. To see the difference one needs memory in
- * pieces, so the tour breaks it: it takes every frame there is, gives back every second one, and
- * asks both for the same 64 KiB. Then it looks at what came of it, entry by entry.
+ * only addresses have to be: in its window. To see the difference one needs memory in pieces, so
+ * the tour breaks it: it takes every frame there is, gives back every second one, and asks both for
+ * the same 64 KiB. Then it looks at what came of it, entry by entry.
  *
  * Nothing printed here is known beforehand. Each claim is a comparison made on this machine, now;
  * it is printed with its outcome and left as a `tour` record. One that fails fails the run.
@@ -22,53 +22,27 @@
 #define AREA_BYTES (64 * KiB)
 #define AREA_PAGES (AREA_BYTES / PAGE_SIZE)
 #define PATTERN 0x5a
-#define ROUNDS 16 /* of each measurement; the fastest counts */
 
-static unsigned broken; /* claims that did not hold */
-static char *area;	/* the 64 KiB from vmalloc, while they exist */
-static u64 free_before; /* frames */
-
-/* The frames that we hold, even and odd ones: the first one's number; page->next leads on. */
-static u32 taken[2];
+static unsigned broken;		  /* claims that did not hold */
+static char *area;		  /* the 64 KiB from vmalloc, while they exist */
+static u64 free_before;		  /* frames */
+static struct page_list taken[2]; /* the frames that we hold: even ones, odd ones */
 
 static void claim(bool holds, const char *name, const char *text)
 {
 	printk("  %s %s\n", holds ? "[true] " : "[FALSE]", text);
 	broken += !holds;
-	rec_begin("tour");
-	rec_str("claim", name);
-	rec_str("ok", holds ? "true" : "false");
-	rec_end();
+	record("tour", rec_str("claim", name), rec_str("ok", holds ? "true" : "false"));
 }
 
-/* The frame of page i of p: in the window by a walk, in the direct map by a subtraction. */
-static u64 frame_of(const char *p, u64 i)
+static void give_back(struct page_list *list)
 {
-	p += i * PAGE_SIZE;
-	return is_vmalloc_addr(p) ? vmalloc_to_pfn(p) : paddr_to_pfn(virt_to_phys(p));
-}
+	while (list->first) {
+		struct page *page = pfn_to_page(list->first);
 
-/* How many of the pages of p lie in the frame right behind that of the page before. */
-static u64 count_adjacent(const char *p)
-{
-	u64 adjacent = 0;
-
-	for (u64 i = 1; i < AREA_PAGES; i++)
-		adjacent += frame_of(p, i) == frame_of(p, i - 1) + 1;
-	return adjacent;
-}
-
-static u64 give_back(unsigned odd)
-{
-	u64 given = 0;
-
-	for (; taken[odd]; given++) {
-		struct page *page = pfn_to_page(taken[odd]);
-
-		taken[odd] = page->next;
+		page_list_remove(list, page);
 		__free_pages(page, 0);
 	}
-	return given;
 }
 
 /* Frames that are free when all is given back that waits for a flush or is kept in stock. */
@@ -81,42 +55,27 @@ static u64 free_when_settled(void)
 
 static void tour_window(void)
 {
-	u64 bytes = VMALLOC_END - VMALLOC_START + 1;
-	char size[SIZE_TEXT];
-
 	show_layout();
-	printk("\n  %d levels of page tables. The vmalloc window:\n"
-	       "  VMALLOC_START  0x%016lx\n  VMALLOC_END    0x%016lx, its last byte\n"
-	       "  size           0x%016lx, %s: %lu times the free RAM\n",
-	       address_map.levels, VMALLOC_START, VMALLOC_END, bytes, size_text(size, bytes),
-	       (bytes >> PAGE_SHIFT) / MAX(nr_free_pages(), 1));
+	printk("\n  VMALLOC_START  0x%016lx\n  VMALLOC_END    0x%016lx, its last byte\n"
+	       "  size           %s\n",
+	       VMALLOC_START, VMALLOC_END, SIZE(VMALLOC_END - VMALLOC_START + 1));
 }
 
 static noinline void tour_scatter(void)
 {
-	unsigned order = MAX_ORDER;
 	struct page_stats stats;
 	struct page *page;
-	char size[SIZE_TEXT];
 	void *p;
 
 	vfree(vmalloc(1)); /* the first leaves page tables behind, for all that come after it */
 	free_before = free_when_settled();
-	while ((page = alloc_pages(GFP_KERNEL, 0))) {
-		u64 pfn = page_to_pfn(page);
-
-		page->next = taken[pfn & 1];
-		taken[pfn & 1] = pfn;
-	}
-	printk("  took all of %lu frames: %lu are free\n", free_before, nr_free_pages());
-	printk("  gave back every second one, those with odd numbers: %lu\n\n", give_back(1));
-	show_buddy();
+	while ((page = alloc_pages(GFP_KERNEL, 0)))
+		page_list_add(&taken[page_to_pfn(page) % 2], page, false);
+	give_back(&taken[1]);
 	page_stats(&stats);
-	while (order && !stats.free_blocks[order])
-		order--;
-	printk("\n  %s are free; the largest block has %lu KiB\n",
-	       size_text(size, stats.free << PAGE_SHIFT), (PAGE_SIZE / KiB) << order);
-	claim(order == 0, "shattered", "no two free frames are neighbours");
+	printk("  took all %lu frames, gave back the odd ones: %lu\n\n", free_before, stats.free);
+	show_buddy();
+	claim(stats.free_blocks[0] == stats.free, "shattered", "the largest free block has 4 KiB");
 	p = kmalloc(AREA_BYTES, GFP_KERNEL);
 	claim(!p, "kmalloc_64k_fails", "kmalloc(64 KiB) fails: it needs 16 frames in a row");
 	kfree(p);
@@ -127,11 +86,12 @@ static noinline void tour_scatter(void)
 
 static void tour_pages(void)
 {
-	u64 adjacent = count_adjacent(area);
+	u64 adjacent = 0;
 
 	show_map((vaddr_t)area, (vaddr_t)area + AREA_BYTES - 1);
-	printk("\n  neighbouring pages: %lu pairs; of these in neighbouring frames (+1): %lu\n",
-	       AREA_PAGES - 1, adjacent);
+	for (const char *p = area + PAGE_SIZE; p < area + AREA_BYTES; p += PAGE_SIZE)
+		adjacent += vmalloc_to_pfn(p) == vmalloc_to_pfn(p - PAGE_SIZE) + 1;
+	printk("\n  of 15 neighbouring pairs %lu lie in neighbouring frames (+1)\n", adjacent);
 	claim(!adjacent, "frames_scattered", "one range of addresses, frames that do not touch");
 }
 
@@ -153,8 +113,7 @@ static void tour_walks(void)
 		       pte_get(right).v, left == right ? "the same" : "different");
 		same &= (left == right) == (level > 1);
 	}
-	claim(same, "walks_part_last",
-	      "both walks use the same tables; only the last entries differ");
+	claim(same, "walks_part_last", "the same tables; only the last entries differ");
 }
 
 static void tour_memset(void)
@@ -163,96 +122,87 @@ static void tour_memset(void)
 
 	memset(area, PATTERN, AREA_BYTES);
 	printk("  memset(0x%lx, 0x%x, 65536); in the direct map:\n", (vaddr_t)area, PATTERN);
-	for (u64 i = 0; i < AREA_PAGES; i++) {
-		const u8 *frame = phys_to_virt(pfn_to_paddr(frame_of(area, i)));
-		u64 n = 0;
+	for (u64 i = 0, n; i < AREA_PAGES; i++, seen += n) {
+		const u8 *frame = page_address(vmalloc_to_page(area + i * PAGE_SIZE));
 
-		while (n < PAGE_SIZE && frame[n] == PATTERN)
+		for (n = 0; n < PAGE_SIZE && frame[n] == PATTERN;)
 			n++;
-		seen += n;
 		printk("  0x%016lx: %4lu bytes%s", (vaddr_t)frame, n, i % 2 ? "\n" : "  ");
 	}
 	claim(seen == AREA_BYTES, "memset_seen", "all 65536 bytes are found, frame by frame");
 }
 
+static bool guarded(bool done)
+{
+	return !done && strcmp(fault_why(last_probe_fault()), "guard") == 0;
+}
+
 static void tour_guards(void)
 {
-	bool caught = !probe_write((vaddr_t)area + AREA_BYTES, PATTERN);
+	bool behind = guarded(probe_write((vaddr_t)area + AREA_BYTES, PATTERN));
 	u8 byte;
 
 	printk("  one byte too far: area[65536] = 0x%x\n\n", PATTERN);
-	if (caught)
+	if (behind)
 		explain_fault(last_probe_fault());
-	printk("\n");
-	claim(caught && !strcmp(fault_why(last_probe_fault()), "guard"), "guard_behind",
-	      "behind the last byte is a guard page");
-	caught = !probe_read((vaddr_t)area - 1, &byte);
-	claim(caught && !strcmp(fault_why(last_probe_fault()), "guard"), "guard_before",
+	claim(behind, "guard_behind", "behind the last byte is a guard page");
+	claim(guarded(probe_read((vaddr_t)area - 1, &byte)), "guard_before",
 	      "before the first byte is another; and we are still running");
 }
 
 static void tour_addresses(void)
 {
+	bool linear = true;
+	struct mapping m;
 	char *p;
 
-	give_back(0);
+	give_back(&taken[0]);
 	p = kmalloc(AREA_BYTES, GFP_KERNEL);
 	claim(p, "kmalloc_64k_works", "gave back the other frames: now kmalloc(64 KiB) works\n");
-	printk("  page  kmalloc: virt_to_phys, a subtraction  vmalloc: a walk for each page\n");
-	for (u64 i = 0; p && i < AREA_PAGES; i++)
-		printk("  %4lu  0x%lx -> 0x%-9lx   0x%lx -> 0x%lx\n", i, (vaddr_t)p + i * PAGE_SIZE,
-		       frame_of(p, i) << PAGE_SHIFT, (vaddr_t)area + i * PAGE_SIZE,
-		       frame_of(area, i) << PAGE_SHIFT);
-	claim(p && virt_to_phys(p).v == (vaddr_t)p - address_map.direct, "kmalloc_linear",
-	      "kmalloc: physical = virtual - start of the direct map");
-	claim(p && count_adjacent(p) == AREA_PAGES - 1, "kmalloc_contiguous",
-	      "kmalloc: 16 frames in a row, as a device's DMA wants them");
+	printk("  page  kmalloc: virt_to_phys, a subtraction  vmalloc: vmalloc_to_page, a walk\n");
+	for (u64 i = 0; p && i < AREA_PAGES; i++) {
+		char *k = p + i * PAGE_SIZE, *v = area + i * PAGE_SIZE;
+		u64 pa = virt_to_phys(k).v;
+
+		linear &= pt_lookup(&kernel_pt, (vaddr_t)k, &m) && pa - m.pa.v == (vaddr_t)k - m.va;
+		if (i % 5 == 0)
+			printk("  %4lu  0x%lx -> 0x%-9lx   0x%lx -> 0x%lx\n", i, (vaddr_t)k, pa,
+			       (vaddr_t)v, vmalloc_to_pfn(v) << PAGE_SHIFT);
+	}
+	claim(linear, "kmalloc_contiguous", "kmalloc: 16 frames in a row, by the page tables");
 	kfree(p);
 	vfree(area);
 	area = NULL;
-	claim(free_when_settled() == free_before, "all_given_back",
-	      "kfree, vfree: as many frames are free as before");
-}
-
-/* Cycles of the fastest of some allocate and free pairs; 0: no room. *tlb: TLB entries to reach it. */
-static u64 measure(u64 bytes, bool contiguous, u64 *tlb)
-{
-	u64 best = ~0ul, start, middle, end;
-	struct mapping m;
-
-	for (int i = 0; i < ROUNDS; i++) {
-		start = cycles();
-		void *p = contiguous ? kmalloc(bytes, GFP_KERNEL) : vmalloc(bytes);
-
-		middle = cycles();
-		if (!p || !pt_lookup(&kernel_pt, (vaddr_t)p, &m))
-			return 0;
-		end = cycles();
-		contiguous ? kfree(p) : vfree(p);
-		best = MIN(best, cycles() - end + middle - start);
-		*tlb = (bytes + m.bytes - 1) / m.bytes;
-	}
-	return best;
+	claim(free_when_settled() == free_before, "all_given_back", "all is free that was before");
 }
 
 static void tour_cost(void)
 {
-	u64 k_tlb = 0, v_tlb = 0;
-	char size[SIZE_TEXT];
+	struct mapping m;
 
-	printk("          cycles to allocate and free (0: no room)    TLB entries to reach it\n"
+	printk("          cycles to allocate and free      TLB entries to reach it (0: no room)\n"
 	       "    size      kmalloc      vmalloc         ratio          kmalloc     vmalloc\n");
 	for (u64 bytes = 64; bytes <= 4 * MiB; bytes *= 4) {
-		u64 k = measure(bytes, true, &k_tlb), v = measure(bytes, false, &v_tlb);
+		u64 best[2] = { ~0ul, ~0ul }, tlb[2] = { 0 };
 
-		printk("%8s %12lu %12lu  %10lu.%lu  %15lu  %10lu\n", size_text(size, bytes), k, v,
-		       v / MAX(k, 1), v * 10 / MAX(k, 1) % 10, k_tlb, v_tlb);
+		for (int i = 0; i < 32; i++) { /* the fastest of 16 rounds each */
+			u64 v = i % 2, spent = -cycles();
+			void *p = v ? vmalloc(bytes) : kmalloc(bytes, GFP_KERNEL);
+
+			spent += cycles();
+			if (pt_lookup(&kernel_pt, (vaddr_t)p, &m))
+				tlb[v] = (bytes + m.bytes - 1) / m.bytes;
+			spent -= cycles();
+			v ? vfree(p) : kfree(p);
+			best[v] = MIN(best[v], spent + cycles());
+		}
+		printk("%8s %12lu %12lu  %10lu.%lu  %15lu  %10lu\n", SIZE(bytes), best[0], best[1],
+		       best[1] / best[0], best[1] * 10 / best[0] % 10, tlb[0], tlb[1]);
 	}
 }
 
 static void tour_limits(void)
 {
-	char ram[SIZE_TEXT], window[SIZE_TEXT], most[SIZE_TEXT];
 	u64 free = free_when_settled(), works, step;
 	struct vmalloc_stats s;
 	void *p;
@@ -264,17 +214,12 @@ static void tour_limits(void)
 		works -= step;
 	vfree(p);
 	printk("  RAM     %8s are free\n  window  %8s of addresses are free in one range\n"
-	       "  tried   %8s is the largest that works: %lu pages, in steps of %lu\n",
-	       size_text(ram, free << PAGE_SHIFT), size_text(window, s.largest << PAGE_SHIFT),
-	       size_text(most, works << PAGE_SHIFT), works, step);
-	if (free < s.largest)
-		claim(works >= free / 20 * 19, "limit_is_ram",
-		      "RAM ends first (page tables took a little)\n"
-		      "          to meet the window's end: make run APPEND=\"tour vmalloc=16M\"");
-	else
-		claim(works == s.largest, "limit_is_window",
-		      "the window ends first\n"
-		      "          to meet the end of RAM: make run APPEND=tour, without vmalloc=");
+	       "  tried   %8s is the largest that works\n",
+	       SIZE(free << PAGE_SHIFT), SIZE(s.largest << PAGE_SHIFT), SIZE(works << PAGE_SHIFT));
+	claim(works >= MIN(free / 20 * 19, s.largest),
+	      free < s.largest ? "limit_is_ram" : "limit_is_window",
+	      free < s.largest ? "RAM ends first. Now make run APPEND=\"tour vmalloc=16M\"" :
+				 "the window ends first, not RAM as it does without vmalloc=");
 }
 
 static const struct {
@@ -303,17 +248,10 @@ unsigned tour(void)
 	}
 	vfree(area); /* if a claim was broken on the way */
 	area = NULL;
-	give_back(0);
-	give_back(1);
-	if (broken)
-		printk("\n==== %u claims do not hold: it ends here, the rest builds on them\n\n",
-		       broken);
-	else
-		printk("\n==== What you saw\n\n"
-		       "  Scattered frames became one range of addresses: one entry a page.\n"
-		       "  kmalloc is cheaper, its physical address is a subtraction away, but it\n"
-		       "  needs frames in a row. vmalloc does not: it pays in entries, TLB, walks.\n\n"
-		       "  At the prompt: vmalloc 64K, then areas, map, walk VA, fault w VA at a guard;\n"
-		       "  buddy and frames before and after; check; help.\n\n");
+	give_back(&taken[0]);
+	give_back(&taken[1]);
+	printk("\n==== %s\n\n",
+	       broken ? "A claim does not hold: the rest builds on it" :
+			"Try it: vmalloc 64K, then areas, map, walk VA, peek VA, check; help");
 	return broken;
 }

@@ -201,6 +201,8 @@ static void release_area(struct tlb_deferred *deferred)
 	count(&now.freed_areas, -1);
 	flags = spin_lock(&tables_lock);
 	vmarea_free(&vmalloc_window, range, &lo, &hi);
+	if (hi + PAGE_SIZE > VMALLOC_END) /* only the last page, which is never used, lies behind */
+		hi = ALIGN_UP(hi, level_bytes(4));
 	pt_prune(&kernel_pt, guard, nr_pages, lo, hi, tlb_defer_table);
 	spin_unlock(&tables_lock, flags);
 }

@@ -15,7 +15,3 @@ const char *fault_why(const struct fault *fault);
 
 /* The walk towards va, one line a level: index, where the entry lies, its value, what it says. */
 void explain_walk(vaddr_t va);
-
-/* One entry in words, as in "-> table 0x1000" or "4 KiB page 0x3c61000 rw-" or "guard of …". */
-#define ENTRY_TEXT 128
-const char *entry_text(char out[ENTRY_TEXT], pte_t entry, int level);

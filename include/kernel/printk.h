@@ -34,3 +34,6 @@ bool parse_hex(const char *text, u64 *value);
  */
 #define SIZE_TEXT 16
 const char *size_text(char out[SIZE_TEXT], u64 bytes);
+
+/* The same into a buffer of its own, which lives as long as the block it stands in. */
+#define SIZE(bytes) size_text((char[SIZE_TEXT]){ 0 }, bytes)

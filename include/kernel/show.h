@@ -4,7 +4,7 @@
  */
 #pragma once
 
-#include <kernel/types.h>
+#include <arch/mmu.h>
 
 void show_memmap(void); /* who owns which physical range, and the sums */
 void show_frames(void); /* frames by state, and the sum */
@@ -14,13 +14,13 @@ void show_areas(void);	/* vmallocinfo and the window's totals */
 void show_slab(void);	/* every kmem_cache */
 
 /*
- * One row for each leaf that maps something in [start, end], end included: its area or range, and
+ * One row for each leaf that maps something in [start, last]: its area or range, and
  * how many frames it lies from the row before. Returns rows.
  */
-u64 show_map(vaddr_t start, vaddr_t end);
+u64 show_map(vaddr_t start, vaddr_t last);
 
 /* Every virtual address that maps this frame. Returns how many. */
 u64 show_alias(paddr_t pa);
 
-/* Name of the range of the address map that holds va, or "hole". */
-const char *layout_name(vaddr_t va);
+/* The range of the address map that holds va, or the "hole". Its end is exclusive, 0 being 2^64. */
+struct image_section layout_at(vaddr_t va);
