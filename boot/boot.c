@@ -3,7 +3,7 @@
  *
  * Everything that needs the loader's memory is done here, while the first 4 GiB are mapped and
  * nothing has been handed out: what the loader said is copied, the command line parsed, ACPI read.
- * What must not be given away is marked in the memory map: the page at 0, our image, modules.
+ * What must not be given away is marked in the memory map: our image, and modules.
  */
 #include <asm/x86.h>
 #include <kernel/bootinfo.h>
@@ -12,7 +12,6 @@
 #include <kernel/words.h>
 
 struct bootinfo bootinfo;
-static int levels = 4;
 
 extern char __image_start[], __image_end[];
 
@@ -26,68 +25,46 @@ static const void *read_phys(u64 pa, u64 bytes)
 	return phys_to_virt(paddr(pa));
 }
 
-static void printf_like(1, 2) complain(const char *fmt, ...)
+/* A module must lie in free RAM: elsewhere it would turn a hole or a device into RAM. */
+static void mark_taken(struct memmap *map)
 {
-	va_list args;
+	for (unsigned i = 0; i < bootinfo.nr_modules; i++) {
+		u64 start = bootinfo.modules[i].start, bytes = bootinfo.modules[i].bytes;
+		const struct memrange *r = memmap_find(map, paddr(start));
 
-	va_start(args, fmt);
-	printk("boot: ");
-	vprintk(fmt, args);
-	printk("\n");
-	va_end(args);
-}
-
-/* Take it out of free RAM; false if it does not lie there. */
-static bool take(u64 start, u64 bytes, enum memmap_type type)
-{
-	const struct memrange *r = memmap_find(&bootinfo.map, paddr(start));
-
-	return r && (r->type == MEM_USABLE || r->type == MEM_MODULE) && bytes <= r->end - start &&
-	       memmap_insert(&bootinfo.map, start, bytes, type);
-}
-
-static void mark_taken(void)
-{
-	for (unsigned i = 0; i < bootinfo.nr_modules; i++)
-		if (!take(bootinfo.modules[i].start, bootinfo.modules[i].bytes, MEM_MODULE))
-			complain("a module is said to lie at 0x%lx, where no RAM is free",
-				 bootinfo.modules[i].start);
-	take(bootinfo.rsdp, 36, MEM_ACPI); /* mostly firmware has reserved it already */
-	memmap_insert(&bootinfo.map, 0, PAGE_SIZE, MEM_RESERVED);
-	memmap_insert(&bootinfo.map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start,
-		      MEM_IMAGE);
+		if (r && r->type <= MEM_MODULE && bytes <= r->end - start)
+			memmap_insert(map, start, bytes, MEM_MODULE);
+		else
+			printk_line("boot: no free RAM at 0x%lx, where a module is said to lie",
+				    start);
+	}
+	memmap_insert(map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start, MEM_IMAGE);
 }
 
 static void boot_rest(void)
 {
 	cpu_init(0); /* again: the change of levels used the tables of boot/entry.S */
-	address_map_init(levels);
-	serial_irq_init();
+	address_map_init();
 	acpi_init(bootinfo.rsdp);
 	kernel_main();
 }
 
 void boot_main(u32 magic, u32 info)
 {
-	const char *error = "the loader speaks neither Multiboot2 nor PVH";
+	const char *error;
 
 	serial_init();
 	cpu_init(0); /* from here on a fault is reported */
-	if (magic == MULTIBOOT2_MAGIC)
-		error = bootinfo_multiboot2(&bootinfo, info, read_phys, complain);
-	else if (magic == PVH_MAGIC)
-		error = bootinfo_pvh(&bootinfo, info, read_phys, complain);
+	error = bootinfo_parse(&bootinfo, magic, info, read_phys, printk_line);
 	if (error) {
-		complain("%s: EAX was 0x%x, EBX 0x%x\n"
-			 "  start Tessera with GRUB's multiboot2 command, or qemu -kernel",
-			 error, magic, info);
+		printk_line("boot: %s: EAX was 0x%x, EBX 0x%x\n"
+			    "  start Tessera with GRUB's multiboot2 command, or qemu -kernel",
+			    error, magic, info);
 		machine_exit(1);
 	}
-	mark_taken();
-	words_parse(bootinfo.cmdline, &words, complain);
-	if (cpu_has("la57") && !words.la57_off) {
-		levels = 5;
+	mark_taken(&bootinfo.map);
+	words_parse(bootinfo.cmdline, &words, printk_line);
+	if (cpu_has("la57") && !words.la57_off)
 		enter_la57(boot_rest);
-	}
 	boot_rest();
 }

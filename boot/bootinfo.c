@@ -12,10 +12,9 @@
 #include <kernel/string.h>
 
 /* Multiboot2 3.6: tag types. */
-enum { TAG_END, TAG_CMDLINE, TAG_LOADER, TAG_MODULE, TAG_MEMMAP = 6 };
+enum { TAG_END, TAG_CMDLINE, TAG_MODULE = 3, TAG_MEMMAP = 6 };
 enum { TAG_FRAMEBUFFER = 8, TAG_RSDP_OLD = 14, TAG_RSDP_NEW };
 
-#define TYPES 6		 /* of memory, 0 to 5 */
 #define MAX_ENTRIES 4096 /* of a memory map: more is nonsense */
 
 static phys_reader reader;
@@ -37,18 +36,17 @@ static void copy_string(char *out, u64 out_bytes, u64 pa, u64 max)
 {
 	u64 n = 0;
 
-	while (n < max && copy(out + n, pa + n, 1) && out[n] && ++n < out_bytes)
-		;
+	while (n < MIN(max, out_bytes) && copy(out + n, pa + n, 1) && out[n])
+		n++;
 	if (n == out_bytes)
-		warn("a text of the loader was cut after %lu bytes", --n);
+		warn("boot: a text of the loader was cut after %lu bytes", --n);
 	out[n] = 0;
 }
 
 /* Multiboot2 3.6.8 and PVH give the same entries, both from the BIOS's E820. */
 static void add_ranges(struct memmap *map, u64 pa, u64 nr, u64 entry_bytes)
 {
-	static const u8 types[] = { MEM_NR_TYPES, MEM_USABLE, MEM_RESERVED, MEM_ACPI,
-				    MEM_NVS,	  MEM_BAD,    MEM_NR_TYPES };
+	const u8 types[] = { MEM_NR_TYPES, MEM_USABLE, MEM_RESERVED, MEM_ACPI, MEM_NVS, MEM_BAD };
 	struct {
 		u64 start, bytes;
 		u32 type, reserved;
@@ -56,10 +54,11 @@ static void add_ranges(struct memmap *map, u64 pa, u64 nr, u64 entry_bytes)
 
 	for (u64 i = 0; i < nr; i++, pa += entry_bytes) {
 		if (i == MAX_ENTRIES || !copy(&entry, pa, sizeof(entry))) {
-			warn("only %lu of %lu entries of the memory map are used", i, nr);
+			warn("boot: only %lu of %lu entries of the memory map are used", i, nr);
 			return;
 		}
-		memmap_insert(map, entry.start, entry.bytes, types[MIN(entry.type, TYPES)]);
+		memmap_insert(map, entry.start, entry.bytes,
+			      types[entry.type < ARRAY_SIZE(types) ? entry.type : 0]);
 	}
 }
 
@@ -68,7 +67,7 @@ static void add_module(struct bootinfo *info, u64 start, u64 bytes, u64 name, u6
 	unsigned nr = info->nr_modules;
 
 	if (nr == BOOT_MODULES || bytes == 0) {
-		warn("module at 0x%lx ignored: it is empty or one too many", start);
+		warn("boot: module at 0x%lx ignored: it is empty or one too many", start);
 		return;
 	}
 	info->modules[nr].start = start;
@@ -80,53 +79,40 @@ static void add_module(struct bootinfo *info, u64 start, u64 bytes, u64 name, u6
 /* One tag at pa; size counts its head of 8 bytes, and is what can be read. */
 static void read_tag(struct bootinfo *info, u32 type, u64 pa, u32 size)
 {
-	static const u8 least[] = { 0, 8, 8, 16, 0, 0, 16, 0, 30, 0, 0, 0, 0, 0, 28, 44 };
 	u32 w[2] = { 0 };
 
 	if (size >= 16)
 		copy(w, pa + 8, 8);
-	if (type < ARRAY_SIZE(least) && size < least[type])
-		warn("a Multiboot2 tag of type %u has only %u bytes", type, size);
-	else if (type == TAG_CMDLINE)
+	if (type == TAG_CMDLINE)
 		copy_string(info->cmdline, sizeof(info->cmdline), pa + 8, size - 8);
-	else if (type == TAG_LOADER)
-		copy_string(info->loader, sizeof(info->loader), pa + 8, size - 8);
 	else if (type == TAG_MODULE)
 		add_module(info, w[0], w[1] > w[0] ? w[1] - w[0] : 0, pa + 16, size - 16);
 	else if (type == TAG_MEMMAP && w[0] >= 24)
 		add_ranges(&info->map, pa + 16, (size - 16) / w[0], w[0]);
-	else if (type == TAG_FRAMEBUFFER)
+	else if (type == TAG_FRAMEBUFFER && size >= 30)
 		copy(&info->framebuffer, pa + 8, 22);
 	else if (type == TAG_RSDP_NEW || (type == TAG_RSDP_OLD && !info->rsdp))
 		info->rsdp = pa + 8; /* the tag holds a copy */
 }
 
-const char *bootinfo_multiboot2(struct bootinfo *info, u64 pa, phys_reader read,
-				complain_fn complain)
+static const char *multiboot2(struct bootinfo *info, u64 pa)
 {
-	u32 total, tag[2] = { 0 };
+	u32 total, tag[2];
 
-	reader = read;
-	warn = complain;
-	memset(info, 0, sizeof(*info));
 	info->protocol = "multiboot2";
-	if (!copy(&total, pa, 4) || total < 16 || total > MiB || !read(pa, total))
+	if (!copy(&total, pa, 4) || total < 16 || total > MiB || !reader(pa, total))
 		return "the Multiboot2 information is out of reach, or its size cannot be true";
-	for (u64 at = 8;; at += ALIGN_UP((u64)tag[1], 8)) {
-		bool whole = at + 8 <= total && copy(tag, pa + at, 8);
-
-		if (whole && tag[0] == TAG_END)
-			break;
-		if (!whole || tag[1] < 8 || tag[1] > total - at) {
-			warn("Multiboot2 tags break off at byte %lu of %u", at, total);
+	for (u64 at = 8; copy(tag, pa + at, 8) && tag[0] != TAG_END; at += ALIGN_UP(tag[1], 8)) {
+		if (tag[1] < 8 || at + tag[1] > total) {
+			warn("boot: Multiboot2 tags break off at byte %lu of %u", at, total);
 			break;
 		}
 		read_tag(info, tag[0], pa + at, tag[1]);
 	}
-	return info->map.nr ? NULL : "the Multiboot2 information holds no memory map";
+	return NULL;
 }
 
-const char *bootinfo_pvh(struct bootinfo *info, u64 pa, phys_reader read, complain_fn complain)
+static const char *pvh(struct bootinfo *info, u64 pa)
 {
 	struct {
 		u32 magic, version, flags, nr_modules;
@@ -135,18 +121,29 @@ const char *bootinfo_pvh(struct bootinfo *info, u64 pa, phys_reader read, compla
 	} s;
 	u64 m[3]; /* of a module: address, bytes, address of its command line */
 
-	reader = read;
-	warn = complain;
-	memset(info, 0, sizeof(*info));
 	info->protocol = "pvh";
 	if (!copy(&s, pa, sizeof(s)) || s.magic != PVH_MAGIC || s.version < 1)
 		return "there is no PVH start_info (of version 1 or later) where the loader says";
 	info->rsdp = s.rsdp;
-	if (s.cmdline)
-		copy_string(info->cmdline, sizeof(info->cmdline), s.cmdline, ~0ul);
+	copy_string(info->cmdline, sizeof(info->cmdline), s.cmdline, ~0ul);
 	for (u32 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
 		if (copy(m, s.modules + i * 32, sizeof(m)))
-			add_module(info, m[0], m[1], m[2], m[2] ? ~0ul : 0);
+			add_module(info, m[0], m[1], m[2], ~0ul);
 	add_ranges(&info->map, s.map, s.nr_entries, 24);
-	return info->map.nr ? NULL : "the PVH start_info holds no memory map";
+	return NULL;
+}
+
+const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader read,
+			   complain_fn complain)
+{
+	const char *error = "the loader speaks neither Multiboot2 nor PVH";
+
+	reader = read;
+	warn = complain;
+	memset(info, 0, sizeof(*info));
+	if (magic == MULTIBOOT2_MAGIC)
+		error = multiboot2(info, pa);
+	else if (magic == PVH_MAGIC)
+		error = pvh(info, pa);
+	return error || info->map.nr ? error : "what the loader left holds no memory map";
 }

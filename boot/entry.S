@@ -3,18 +3,16 @@
  *
  * GRUB (Multiboot2) and qemu -kernel (PVH) both leave the CPU in 32-bit protected mode, paging off,
  * segments flat. Code runs where it was loaded, IMAGE_BASE below the addresses it was linked for,
- * hence PHYS(). First CPUID is asked for all that we need, and what is missing is said on COM1.
- * Then paging comes on, and with it long mode, with tables that map the first 4 GiB three times: at
- * 0, since the next instruction is fetched from there; at the direct map's address; as the image.
+ * hence PHYS(). First CPUID is asked for all that we need. Then paging comes on, and with it long
+ * mode, with tables that map the first 4 GiB three times: at 0, since the next instruction is
+ * fetched from there; at the direct map's address; and where the image was linked.
  *
- *	PML4[0]   ---+
- *	PML4[273] ---+--> low PDPT [0..3] ----> four PDs of 512 pages of 2 MiB
- *	PML4[511] ------> high PDPT [510] ----> the first of these PDs
+ *	PML4[0], [273], [511] ---> PDPT[0..3] ---> four PDs of 512 pages of 2 MiB
+ *	                           PDPT[510] ----> the first of these PDs
  *
- * boot_main() may then ask for five levels. The CPU refuses to change their number while paging is
- * on, so enter_la57() goes back to 32 bits and turns paging off and on again. The new root's
- * entries 0, 273 and 511 all lead to the old PML4: 273 happens to be where the direct map of five
- * levels begins, too. Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
+ * A CPU changes the number of levels only with paging off, so enter_la57() goes back to 32 bits for
+ * that. The new root's entries 0, 273 and 511 all lead to the old PML4: 273 happens to be where the
+ * direct map of five levels begins, too. Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
  */
 #define IMAGE_BASE 0xffffffff80000000
 #define PHYS(symbol) ((symbol) - IMAGE_BASE)
@@ -26,10 +24,7 @@
 	.section .multiboot, "a"
 	.balign 8
 header:	.long 0xe85250d6, 0, header_end - header, -(0xe85250d6 + (header_end - header))
-	.short 6, 0 /* modules on page boundaries */
-	.long 8
-	.short 0, 0 /* the end */
-	.long 8
+	.long 6, 8, 0, 8 /* two tags: modules on page boundaries; the end */
 header_end:
 
 	.section .note.Xen, "a"
@@ -37,6 +32,21 @@ header_end:
 	.long 4, 8, 18 /* lengths of name and value, XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz "Xen"
 	.quad PHYS(pvh_start)
+
+	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
+	movl $PHYS(1f), %esi
+	movl $\leaf & 0x80000000, %eax /* what is the greatest leaf of this kind? */
+	cpuid
+	cmpl $\leaf, %eax
+	jb refuse
+	movl $\leaf, %eax
+	cpuid
+	testl $1 << \bit, %edx
+	jz refuse
+	.pushsection .rodata.str
+1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry qemu -cpu max.\r\n"
+	.popsection
+	.endm
 
 	.section .boot, "ax"
 	.code32
@@ -46,33 +56,12 @@ pvh_start:
 _start:
 	cli
 	cld
-	movl $PHYS(stacks + 5 * 4096), %esp
-	movl %eax, %edi
-	movl %ebx, %ebp /* kept from CPUID, which overwrites %ebx */
-	movl $PHYS(requirements), %esi
-	pushfl
-	xorl $0x200000, (%esp) /* EFLAGS.ID: can be changed where there is CPUID */
-	movl (%esp), %edx
-	popfl
-	pushfl
-	popl %eax
-	xorl %edx, %eax
-	testl $0x200000, %eax
-	jnz refuse
-next_requirement:
-	addl $12, %esi
-	movl (%esi), %eax
-	andl $0x80000000, %eax /* what is the greatest leaf of this kind? */
-	cpuid
-	xorl %edx, %edx
-	cmpl (%esi), %eax
-	jb 1f
-	movl (%esi), %eax
-	cpuid
-1:	testl %edx, 4(%esi)
-	jz refuse
-	cmpl $PHYS(last_requirement), %esi
-	jb next_requirement
+	movl %eax, %edi /* these two are kept from CPUID */
+	movl %ebx, %ebp
+	needs 0x80000001, 29, "a 64-bit CPU (long mode)"
+	needs 0x80000001, 20, "no-execute pages (NX)"
+	needs 1, 4, "a time-stamp counter (TSC)"
+	needs 1, 13, "global pages (PGE)"
 	movl $PHYS(early_root), %esi
 	movl $0xa0, %eax /* CR4: PAE, PGE */
 
@@ -116,26 +105,17 @@ enter_la57:
 	movl $PHYS(early_root5), %esi
 	jmp paging_on
 
-refuse: /* say 8(%esi) on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
-	movl 8(%esi), %esi
-	.irp setup, 0x100, 0x380, 0x001, 0x100, 0x303, 0x207, 0x403 /* register, value */
-	movw $COM1 + (\setup >> 8), %dx
-	movb $(\setup & 0xff), %al
-	outb %al, %dx
-	.endr
-next_char:
-	movl $1000000, %ecx /* polls: a port that is not there must not stop us */
+refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
 	movw $COM1 + 5, %dx
 1:	inb %dx, %al
 	andb $0x60, %al /* everything sent? */
 	cmpb $0x60, %al
-	loopne 1b
-	lodsb
+	jne 1b
+	cmpb $0, (%esi)
+	je 1f
 	movw $COM1, %dx
-	testb %al, %al
-	jz 1f
-	outb %al, %dx
-	jmp next_char
+	outsb
+	jmp refuse
 1:	movb $0x11, %al
 	outb %al, $0xf4
 1:	hlt
@@ -143,48 +123,30 @@ next_char:
 
 	.section .rodata
 	.balign 8
-gdt:	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff /* as numbered above */
+	.global boot_gdt
+boot_gdt: /* as numbered above; also the beginning of every CPU's own: see cpu.c */
+	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff
 gdt_pointer:
 	.short 4 * 8 - 1
-	.long PHYS(gdt)
-
-	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
-	.long \leaf, 1 << \bit, PHYS(1f)
-	.pushsection .rodata.str
-1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry qemu -cpu max.\r\n"
-	.popsection
-	.endm
-requirements:
-	needs 0, 0, "the CPUID instruction" /* tried without CPUID */
-	needs 0x80000001, 29, "a 64-bit CPU (long mode)"
-	needs 0x80000001, 20, "no-execute pages (NX)"
-	needs 1, 3, "large pages (PSE)"
-	needs 1, 4, "a time-stamp counter (TSC)"
-	needs 1, 5, "model-specific registers (MSR)"
-	needs 1, 6, "wide page-table entries (PAE)"
-last_requirement:
-	needs 1, 13, "global pages (PGE)"
+	.long PHYS(boot_gdt)
 
 	.data
 continue_at:
 	.quad boot_main
 	.balign 4096
-	.macro root low, high /* entries 0, 273 and 511; 3: present, writable */
-	.quad PHYS(\low) + 3
+	.macro root next /* entries 0, 273 and 511; 3: present, writable */
+	.quad PHYS(\next) + 3
 	.fill 272, 8, 0
-	.quad PHYS(\low) + 3
+	.quad PHYS(\next) + 3
 	.fill 237, 8, 0
-	.quad PHYS(\high) + 3
+	.quad PHYS(\next) + 3
 	.endm
 early_root5:
-	root early_root, early_root
+	root early_root
 early_root:
-	root pdpt_low, pdpt_high
-pdpt_low:
-	.quad PHYS(pds) + 0x0003, PHYS(pds) + 0x1003, PHYS(pds) + 0x2003, PHYS(pds) + 0x3003
-	.fill 508, 8, 0
-pdpt_high:
-	.fill 510, 8, 0
+	root pdpt
+pdpt:	.quad PHYS(pds) + 0x0003, PHYS(pds) + 0x1003, PHYS(pds) + 0x2003, PHYS(pds) + 0x3003
+	.fill 506, 8, 0
 	.quad PHYS(pds) + 3, 0
 pds:	.set page, 0
 	.rept 4 * 512

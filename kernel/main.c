@@ -24,9 +24,7 @@ static void hello(void)
 		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
 	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", size_text(size, ram),
 		    nr_cpus(), address_map.levels, cpu_features_text());
-	printk_line("started by %s over %s with the words: %s",
-		    *bootinfo.loader ? bootinfo.loader : "a loader without a name",
-		    bootinfo.protocol, bootinfo.cmdline);
+	printk_line("started over %s with the words: %s", bootinfo.protocol, bootinfo.cmdline);
 	if (map->wrapping || map->beyond || map->unknown || map->dropped)
 		printk("its memory map has flaws: %u ranges that wrap and %u above 16 TiB (clipped), "
 		       "%u of unknown type (reserved), %u too many (dropped)\n",

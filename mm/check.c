@@ -57,6 +57,8 @@ static void see_mapping(vaddr_t va, pte_t entry, int level, void *arg)
 		return;
 	if (va < address_map.direct)
 		COMPLAIN("0x%lx is mapped: the kernel has nothing below the direct map", va);
+	if (va < VMALLOC_START && pte_paddr(entry, level).v != va - address_map.direct)
+		COMPLAIN("0x%lx in the direct map leads to 0x%lx", va, pte_paddr(entry, level).v);
 	if (pte_forbidden(entry))
 		COMPLAIN("0x%lx: entry 0x%lx is writable and executable, or user's", va, entry.v);
 	if (pte_pgprot(entry) != PAGE_KERNEL_ROX)
@@ -90,6 +92,8 @@ static void begin_area(struct census *c, const struct vm_area *area)
 	if (area->kind == VM_NONE || area->kind >= VM_NR_KINDS || !area->nr_pages)
 		COMPLAIN("guard of 0x%lx: kind %u, %lu pages", area->start, area->kind,
 			 area->nr_pages);
+	if (vmwindow_is_free(&vmalloc_window, area->start - PAGE_SIZE, vm_area_end(area)))
+		COMPLAIN("addresses of area 0x%lx are free, too", area->start);
 	end_area(c);
 	c->area = *area;
 	c->found = 0;
@@ -107,6 +111,14 @@ static struct page *own_frame(pte_t entry)
 	return pfn_valid(pfn) && pfn_to_page(pfn)->state == PG_VMALLOC ? pfn_to_page(pfn) : NULL;
 }
 
+/* The image, for one, has protections that a second mapping would get round. */
+static bool memory_is_reserved(pte_t entry)
+{
+	u64 pfn = paddr_to_pfn(pte_paddr(entry, 1));
+
+	return !pfn_valid(pfn) || pfn_to_page(pfn)->state == PG_RESERVED;
+}
+
 static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *page)
 {
 	if (va >= vm_area_end(&c->area))
@@ -115,6 +127,8 @@ static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *pag
 		COMPLAIN("0x%lx: entry 0x%lx in an area of kind %s", va, entry.v,
 			 vm_kind_name(c->area.kind));
 	c->found++;
+	if (c->area.kind == VM_MAP && memory_is_reserved(entry))
+		COMPLAIN("0x%lx: vmap of reserved memory, entry 0x%lx", va, entry.v);
 	if (c->area.kind == VM_MAP)
 		return;
 	if (!page)
@@ -154,6 +168,7 @@ static void check_window(void)
 	page_stats(&frames);
 	expect_equal("areas", c.areas, stats.areas);
 	expect_equal("areas waiting for a flush", c.freed, stats.freed_areas);
+	expect_equal("areas with addresses", c.areas + c.freed, vmalloc_window.nr_used);
 	expect_equal("pages in areas", c.used, stats.used);
 	expect_equal("frames of the window", c.frames, stats.frames);
 	expect_equal("frames in state vmalloc", frames.state[PG_VMALLOC], stats.frames);

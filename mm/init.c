@@ -70,37 +70,21 @@ static void map_image(void)
 	}
 }
 
-/* How the direct map shows the RAM at pa; *end is lowered to where that changes. */
-static pgprot_t direct_prot(u64 pa, u64 *end)
-{
-	for (unsigned i = 0; i < address_map.nr_sections; i++) {
-		const struct image_section *s = &address_map.sections[i];
-		u64 start = virt_to_phys((void *)s->start).v, stop = start + (s->end - s->start);
-
-		if (s->prot != PAGE_KERNEL_RO && s->prot != PAGE_KERNEL_ROX)
-			continue;
-		if (pa >= start && pa < stop) {
-			*end = MIN(*end, stop);
-			return PAGE_KERNEL_RO;
-		}
-		if (start > pa)
-			*end = MIN(*end, start);
-	}
-	return PAGE_KERNEL;
-}
-
 static void map_direct(void)
 {
-	u64 start, end, stop;
+	u64 start, end;
 
-	for (u64 from = 0; next_ram(from, &start, &end); from = end) {
-		for (u64 pa = start; pa < end; pa = stop) {
-			pgprot_t prot;
+	for (u64 from = 0; next_ram(from, &start, &end); from = end)
+		map_range(address_map.direct + start, start, end - start, PAGE_KERNEL,
+			  "the direct map");
+	for (unsigned i = 0; i < address_map.nr_sections; i++) {
+		const struct image_section *s = &address_map.sections[i];
+		vaddr_t alias = address_map.direct + virt_to_phys((void *)s->start).v;
 
-			stop = end;
-			prot = direct_prot(pa, &stop);
-			map_range(address_map.direct + pa, pa, stop - pa, prot, "the direct map");
-		}
+		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
+		    pt_protect(&kernel_pt, alias, (s->end - s->start) >> PAGE_SHIFT,
+			       PAGE_KERNEL_RO))
+			too_little("the direct map of the image");
 	}
 }
 

@@ -81,8 +81,10 @@ void kfree(const void *p)
 
 	if (cache)
 		kmem_cache_free(cache, (void *)p);
-	else if (page)
-		__free_pages(page, page->order);
+	if (!page)
+		return;
+	page->state = PG_ALLOC;
+	__free_pages(page, page->order);
 }
 
 u64 ksize(const void *p)

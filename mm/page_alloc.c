@@ -86,7 +86,7 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page)
 {
 	u64 pfn = page_to_pfn(page);
 	const struct page *head = page_head(pfn);
-	u32 owner = head && head->state != PG_SLAB ? page->owner ?: head->owner : 0;
+	u32 owner = head && head->state != PG_SLAB ? head->owner : 0;
 	int n = snprintf(out, PAGE_TEXT, "frame 0x%lx, in %s block 0x%lx of 2^%u frames", pfn,
 			 head ? page_state_name(head->state) : "no", head ? page_to_pfn(head) : 0,
 			 head ? head->order : 0);
@@ -192,9 +192,10 @@ static const char *give_block(struct page *page, unsigned order)
 		return "is free already";
 	if (head->state == PG_RESERVED)
 		return "was never handed out";
+	if (head->state != PG_ALLOC)
+		return "belongs to a part of mm/, which frees it itself";
 	if (head != page || head->order != order)
 		return "is not a block as it was allocated";
-	page->owner = page->state == PG_SLAB ? 0 : page->owner; /* slab_bits name nobody */
 	page->flags = 0;
 	if (CHECKING)
 		memset(page_address(page), JUNK, PAGE_SIZE << order);
@@ -324,11 +325,18 @@ struct audit {
 	struct page_stats found;
 };
 
+/* Is this the pfn of a block that may stand beside page in a list, or 0? */
+static bool is_mate(u32 pfn, const struct page *page)
+{
+	return !pfn || (pfn_valid(pfn) && pfn_to_page(pfn)->state == page->state &&
+			pfn_to_page(pfn)->order == page->order);
+}
+
 bool page_list_holds(const struct page_list *list, const struct page *page)
 {
 	u32 pfn = page_to_pfn(page);
 
-	return (!page->next || pfn_valid(page->next)) && (!page->prev || pfn_valid(page->prev)) &&
+	return is_mate(page->next, page) && is_mate(page->prev, page) &&
 	       (page->next ? pfn_to_page(page->next)->prev : list->last) == pfn &&
 	       (page->prev ? pfn_to_page(page->prev)->next : list->first) == pfn;
 }

@@ -185,7 +185,7 @@ int pt_map(struct pagetable *pt, vaddr_t va, paddr_t pa, u64 nr_pages, pgprot_t 
 	int level, max = address_map.leaf_levels;
 
 	BUG_ON(!IS_ALIGNED(va | pa.v, PAGE_SIZE) || prot == PAGE_NONE);
-	if (pt_next(pt, &va, va + (nr_pages << PAGE_SHIFT), &level))
+	if (nr_pages && pt_next(pt, &va, va + (nr_pages << PAGE_SHIFT), &level))
 		return -EEXIST;
 	while (!IS_ALIGNED(va - pa.v, level_bytes(max)))
 		max--;
@@ -303,6 +303,7 @@ static pte_t *frame_get(void)
 
 static void frame_put(pte_t *table)
 {
+	virt_to_page(table)->state = PG_ALLOC;
 	free_pages(table, 0);
 }
 

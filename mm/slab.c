@@ -76,6 +76,7 @@ static struct page *pop_empty(struct kmem_cache *cache)
 		return NULL;
 	page_list_remove(&cache->partial, page);
 	cache->now.slabs--;
+	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
 	return page;
 }
 
@@ -211,7 +212,8 @@ bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 
 struct audit {
 	complain_fn complain;
-	u64 faults, slabs[KMEM_MAX_CACHES], objects[KMEM_MAX_CACHES]; /* recounted */
+	u64 faults;
+	u64 slabs[KMEM_MAX_CACHES], objects[KMEM_MAX_CACHES], partial[KMEM_MAX_CACHES];
 };
 
 static void audit_slab(struct page *page, u64 nr, void *arg)
@@ -231,6 +233,7 @@ static void audit_slab(struct page *page, u64 nr, void *arg)
 				page_to_pfn(page), cache->now.name, used, nr_free);
 	audit->slabs[page->slab_cache] += nr;
 	audit->objects[page->slab_cache] += used;
+	audit->partial[page->slab_cache] += nr_free != 0;
 }
 
 u64 slab_check(complain_fn complain)
@@ -240,11 +243,17 @@ u64 slab_check(complain_fn complain)
 	for_each_block(audit_slab, &audit);
 	for (unsigned i = 0; i < KMEM_MAX_CACHES; i++) {
 		const struct kmem_stats *now = &caches[i].now;
-		u64 slabs = audit.slabs[i], objects = audit.objects[i];
+		u64 slabs = audit.slabs[i], objects = audit.objects[i], listed = 0;
 
-		if ((slabs != now->slabs || objects != now->in_use) && ++audit.faults)
-			complain("slab: %s counts %lu slabs, %lu objects; there are %lu, %lu",
-				 now->name, now->slabs, now->in_use, slabs, objects);
+		for (u32 pfn = caches[i].partial.first; pfn && listed <= slabs; listed++)
+			pfn = pfn_to_page(pfn)->next;
+		if ((slabs != now->slabs || objects != now->in_use || listed != audit.partial[i]) &&
+		    ++audit.faults)
+			complain(
+				"slab: %s counts %lu slabs, %lu listed as partly used, %lu objects; "
+				"there are %lu, %lu, %lu",
+				now->name, now->slabs, listed, now->in_use, slabs, audit.partial[i],
+				objects);
 	}
 	return audit.faults;
 }

@@ -102,6 +102,7 @@ static void release_batch(struct batch batch)
 		struct page *page = pfn_to_page(batch.tables);
 
 		batch.tables = page->next;
+		page->state = PG_ALLOC;
 		__free_pages(page, 0);
 	}
 }

@@ -178,8 +178,10 @@ static void empty_area(vaddr_t guard, u64 nr_pages)
 
 		entry = step(entry, va);
 		old = pte_exchange(entry, (pte_t){ 0 });
-		if (!pte_none(old))
-			pages[nr++] = pfn_to_page(paddr_to_pfn(pte_paddr(old, 1)));
+		if (!pte_none(old)) {
+			pages[nr] = pfn_to_page(paddr_to_pfn(pte_paddr(old, 1)));
+			pages[nr++]->state = PG_ALLOC;
+		}
 		if (nr < BULK && nr_pages > 1)
 			continue;
 		free_pages_bulk(nr, pages);
@@ -202,7 +204,7 @@ static void release_area(struct tlb_deferred *deferred)
 	flags = spin_lock(&tables_lock);
 	vmarea_free(&vmalloc_window, range, &lo, &hi);
 	if (hi + PAGE_SIZE > VMALLOC_END) /* only the last page, which is never used, lies behind */
-		hi = ALIGN_UP(hi, level_bytes(4));
+		hi = ALIGN_UP(hi, level_bytes(address_map.levels));
 	pt_prune(&kernel_pt, guard, nr_pages, lo, hi, tlb_defer_table);
 	spin_unlock(&tables_lock, flags);
 }
@@ -308,6 +310,9 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 	if (!nr_pages || nr_pages > AREA_MAX_PAGES ||
 	    (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))
 		return NULL;
+	for (u64 i = 0; i < nr_pages; i++)
+		if (pages[i]->state == PG_RESERVED || pages[i]->state == PG_FREE)
+			return NULL;
 	if (!reserve_area(&area) && (!tlb_purge() || !reserve_area(&area)))
 		return NULL;
 	map_frames(area.start, pages, nr_pages, prot);
@@ -320,8 +325,8 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 /* Say what this is instead of the start of an area that the call could free. */
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
+	const char *advice;
 	struct vm_area area;
-	vaddr_t caller;
 
 	if (!is_vmalloc_addr((void *)va))
 		panic("%s: 0x%lx is not in the vmalloc window\n  which is 0x%lx-0x%lx\n"
@@ -331,18 +336,15 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 		panic("%s: 0x%lx lies in no area\n  it was never allocated, or freed and flushed "
 		      "since\n  look for a second %s of this pointer",
 		      call, va, call);
-	caller = address_map.image + area.caller;
-	if (area.kind == VM_FREED)
-		panic("%s: 0x%lx is freed already\n  its area 0x%lx-0x%lx, asked for by %pS, waits for "
-		      "the flush\n  look for a second free of this pointer",
-		      call, va, area.start, vm_area_end(&area), (void *)caller);
+	advice = area.kind == VM_MAP ? "give it back with vunmap" : "give it back with vfree";
 	if (va != area.start)
-		panic("%s: 0x%lx is not the start of an area\n  it lies in page %ld of %lu of "
-		      "0x%lx-0x%lx, %s by %pS\n  pass the pointer that its allocation returned",
-		      call, va, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
-		      vm_area_end(&area), vm_kind_name(area.kind), (void *)caller);
-	panic("%s: 0x%lx is an area of %s, by %pS\n  give it back with %s", call, va,
-	      vm_kind_name(area.kind), (void *)caller, area.kind == VM_MAP ? "vunmap" : "vfree");
+		advice = "pass the pointer that its allocation returned";
+	if (area.kind == VM_FREED)
+		advice = "it is freed already and waits for the flush: look for a second free";
+	panic("%s: 0x%lx is not the start of an area to %s\n  it lies in 0x%lx-0x%lx, %lu pages "
+	      "behind a guard, %s by %pS\n  %s",
+	      call, va, call, area.start - PAGE_SIZE, vm_area_end(&area), area.nr_pages,
+	      vm_kind_name(area.kind), (void *)(address_map.image + area.caller), advice);
 }
 
 /* Of all who try to free an area, one gets it. On false nothing has changed. */

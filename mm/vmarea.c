@@ -228,7 +228,7 @@ int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_
 	irqflags_t flags;
 	u64 at;
 
-	rq.lo = MAX(ALIGN_UP(lo, PAGE_SIZE) >> PAGE_SHIFT, w->start);
+	rq.lo = MAX((lo >> PAGE_SHIFT) + !IS_ALIGNED(lo, PAGE_SIZE), w->start);
 	rq.hi = MIN(hi >> PAGE_SHIFT, w->end);
 	if (!nr_pages || align < PAGE_SIZE || align & (align - 1))
 		return -EINVAL;
@@ -242,7 +242,6 @@ int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_
 	if (range) {
 		carve(w, range, at, rq.nr_pages, &nodes);
 		push(&w->spare, pop(&nodes));
-		w->nr_spare++;
 		w->nr_used++;
 		w->pages_free -= rq.nr_pages;
 		*va = (at + 1) << PAGE_SHIFT;
@@ -257,7 +256,6 @@ struct vmrange *vmarea_retire(struct vmwindow *w, vaddr_t va, u64 nr_pages)
 	irqflags_t flags = spin_lock(&w->lock);
 	struct vmrange *range = pop(&w->spare);
 
-	w->nr_spare--;
 	spin_unlock(&w->lock, flags);
 	range->start = (va >> PAGE_SHIFT) - 1;
 	range->nr_pages = nr_pages + 1;
@@ -317,6 +315,16 @@ void vmwindow_destroy(struct vmwindow *w)
 	w->free = NULL;
 }
 
+bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi)
+{
+	irqflags_t flags = spin_lock(&w->lock);
+	struct vmrange *range = tree_find(w, (hi >> PAGE_SHIFT) - 1);
+	bool reaches_in = range && end_of(range) > lo >> PAGE_SHIFT;
+
+	spin_unlock(&w->lock, flags);
+	return reaches_in;
+}
+
 u64 vmwindow_largest(struct vmwindow *w)
 {
 	irqflags_t flags = spin_lock(&w->lock);
@@ -333,12 +341,19 @@ struct tally {
 	complain_fn complain;
 };
 
+static u32 priority_of(const struct vmrange *node)
+{
+	return node ? node->priority : 0;
+}
+
 static void check_node(struct vmrange *node, struct tally *tally)
 {
-	u64 largest = largest_of(node);
+	u64 largest, above;
 
 	if (!node)
 		return;
+	largest = MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right)));
+	above = MAX(priority_of(node->left), priority_of(node->right));
 	check_node(node->left, tally);
 	if (!node->nr_pages || (tally->ranges && node->start <= tally->last_end)) {
 		tally->faults++;
@@ -349,11 +364,11 @@ static void check_node(struct vmrange *node, struct tally *tally)
 	tally->pages += node->nr_pages;
 	tally->last_end = end_of(node);
 	check_node(node->right, tally);
-	update(node);
-	if (largest != node->largest) {
+	if (largest != node->largest || above > node->priority) {
 		tally->faults++;
-		tally->complain("free range at page 0x%lx: largest below is %lu pages, not %lu",
-				node->start, node->largest, largest);
+		tally->complain("free range at page 0x%lx: largest below is %lu pages, not %lu; or "
+				"it stands above a higher priority",
+				node->start, largest, node->largest);
 	}
 }
 
@@ -362,6 +377,10 @@ u64 vmwindow_check(struct vmwindow *w, complain_fn complain)
 	struct tally tally = { .complain = complain };
 
 	check_node(w->free, &tally);
+	if (w->free && (tree_find(w, w->start - 1) || tally.last_end > w->end)) {
+		tally.faults++;
+		complain("window: a free range reaches out of it");
+	}
 	if (tally.ranges != w->nr_free_ranges || tally.pages != w->pages_free) {
 		tally.faults++;
 		complain("window: %lu free ranges of %lu pages counted, %lu of %lu recorded",

@@ -7,7 +7,7 @@
  * one in use is no good: double fault, NMI, machine check. Each CPU has its own GDT and TSS; all
  * share one IDT. Then every protection is turned on that the CPU has: a kernel without user code
  * loses nothing by forbidding itself to execute (SMEP) or touch (SMAP) user pages, and a page
- * marked so by mistake shows at once. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7.
+ * marked so by mistake shows at once. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7, 15.6.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -21,11 +21,6 @@ struct packed tss {
 };
 _Static_assert(sizeof(struct tss) == 104, "the CPU fixes the TSS's layout");
 
-struct packed table_pointer {
-	u16 limit;
-	const void *base;
-};
-
 static struct cpu_tables {
 	struct cpu cpu; /* GS points here */
 	u64 gdt[6];	/* null, code, data, 32-bit code, the TSS in two */
@@ -35,56 +30,52 @@ static struct cpu_tables {
 static u64 idt[NR_VECTORS][2];
 
 /* What else a CPU may have: where CPUID says so (word: eax to edx), and what to set in CR4. */
-static const struct {
+static const struct feature {
 	const char *name;
-	u32 leaf;
-	u8 word, bit;
-	u64 cr4;
+	u32 leaf, word, bit, cr4;
 } features[] = {
-	{ "la57", 7, 2, 16, 0 },	{ "pdpe1gb", 0x80000001, 3, 26, 0 },
-	{ "smep", 7, 1, 7, 1ul << 20 }, { "smap", 7, 1, 20, 1ul << 21 },
-	{ "umip", 7, 2, 2, 1ul << 11 },
+	{ "la57", 7, 2, 16, 0 },       { "pdpe1gb", 0x80000001, 3, 26, 0 },
+	{ "smep", 7, 1, 7, 1u << 20 }, { "smap", 7, 1, 20, 1u << 21 },
+	{ "umip", 7, 2, 2, 1u << 11 }, { "mce", 1, 3, 7, 1u << 6 },
 };
 
 extern const char trap_stubs[]; /* in traps.S, 16 bytes each */
-
-/* One word, eax to edx, of what CPUID says in this leaf; 0 where it has no such leaf. */
-static u32 cpuid(u32 leaf, unsigned word)
-{
-	u32 w[4], most;
-
-	asm("cpuid" : "=a"(most) : "a"(leaf & 0x80000000) : "ebx", "ecx", "edx");
-	asm("cpuid" : "=a"(w[0]), "=b"(w[1]), "=c"(w[2]), "=d"(w[3]) : "a"(leaf), "c"(0));
-	return leaf <= most ? w[word] : 0;
-}
+extern const u64 boot_gdt[4];	/* in boot/entry.S */
 
 bool cpu_has(const char *name)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
-		if (strcmp(features[i].name, name) == 0)
-			return cpuid(features[i].leaf, features[i].word) >> features[i].bit & 1;
-	return false;
+	const struct feature *f = features;
+	u32 w[4], most;
+
+	while (strcmp(f->name, name) != 0)
+		f++;
+	asm("cpuid" : "=a"(most) : "a"(f->leaf & 0x80000000) : "ebx", "ecx", "edx");
+	asm("cpuid" : "=a"(w[0]), "=b"(w[1]), "=c"(w[2]), "=d"(w[3]) : "a"(f->leaf), "c"(0));
+	return f->leaf <= most && (w[f->word] >> f->bit & 1);
 }
 
 const char *cpu_features_text(void)
 {
 	static char text[80];
+	int used = snprintf(text, sizeof(text), "nx wp pge"); /* boot/entry.S insists on these */
 
-	strlcpy(text, "nx wp pge", sizeof(text)); /* without these boot/entry.S refuses */
-	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
-		if (cpu_has(features[i].name) && (i > 0 || address_map.levels == 5))
-			snprintf(text + strlen(text), sizeof(text) - strlen(text), " %s",
-				 features[i].name);
+	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
+		if (cpu_has(f->name) && (f != features || address_map.levels == 5))
+			used += snprintf(text + used, sizeof(text) - used, " %s", f->name);
 	return text;
 }
 
-static void load_tables(struct cpu_tables *t)
+void cpu_init(u32 id)
 {
 	static const u64 ist[NR_VECTORS] = { [VEC_DOUBLE_FAULT] = DOUBLE_FAULT_STACK,
 					     [VEC_NMI] = NMI_STACK,
 					     [VEC_MACHINE_CHECK] = MACHINE_CHECK_STACK };
-	struct table_pointer gdtr = { sizeof(t->gdt) - 1, t->gdt }, idtr = { sizeof(idt) - 1, idt };
-	u64 tss = (u64)&t->tss;
+	struct cpu_tables *t = &cpus[id];
+	struct packed {
+		u16 limit;
+		const void *base;
+	} gdtr = { sizeof(t->gdt) - 1, t->gdt }, idtr = { sizeof(idt) - 1, idt };
+	u64 tss = (u64)&t->tss, gs = (u64)t;
 
 	for (unsigned i = 0; i < NR_VECTORS; i++) {
 		u64 stub = (u64)trap_stubs + i * 16;
@@ -96,24 +87,15 @@ static void load_tables(struct cpu_tables *t)
 	for (int i = DOUBLE_FAULT_STACK; i < NR_STACKS; i++)
 		t->tss.ist[i] = (u64)stacks[i + 1];
 	t->tss.io_map = sizeof(t->tss);
-	t->gdt[1] = 0x00af9b000000ffff; /* code, 64 bits */
-	t->gdt[2] = 0x00cf93000000ffff; /* data */
-	t->gdt[3] = 0x00cf9b000000ffff; /* code, 32 bits, for enter_la57() */
+	memcpy(t->gdt, boot_gdt, sizeof(boot_gdt));
 	t->gdt[4] = 103 | (tss & 0xffffff) << 16 | 0x89ul << 40 | (tss >> 24 & 0xff) << 56;
 	t->gdt[5] = tss >> 32;
-	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS_SELECTOR));
-}
-
-void cpu_init(u32 id)
-{
-	u64 gs = (u64)&cpus[id];
-
-	cpus[id].cpu = (struct cpu){ &cpus[id].cpu, id };
-	asm volatile("wrmsr" ::"c"(0xc0000101), "a"((u32)gs), "d"(gs >> 32)); /* IA32_GS_BASE */
-	load_tables(&cpus[id]);
-	for (unsigned i = 0; i < ARRAY_SIZE(features); i++)
-		if (cpu_has(features[i].name))
-			WRITE_CR(4, READ_CR(4) | features[i].cr4);
+	t->cpu.id = id;
+	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
+	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(gs), "d"(gs >> 32)); /* IA32_GS_BASE */
+	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
+		if (cpu_has(f->name))
+			WRITE_CR(4, READ_CR(4) | f->cr4);
 }
 
 u32 nr_cpus(void)
@@ -129,19 +111,18 @@ void on_other_cpus(void (*fn)(void *), void *arg)
 
 /*
  * A function begins by pushing its caller's rbp, so frames form a list: rbp leads to the next
- * one's, and above that lies the return address. It may be damaged, which may be why we are asked.
+ * one's, and above that lies the return address. Stacks keep to 16 bytes (System V ABI, 3.2.2), so
+ * both lie in one page. The list may be damaged: perhaps that is why we are asked.
  */
 unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp)
 {
 	const u64 *frame = fp ? (const u64 *)fp : __builtin_frame_address(0);
-	unsigned nr;
+	unsigned nr = 0;
 	u8 byte;
 
-	for (nr = 0; nr < max && IS_ALIGNED((vaddr_t)frame, 8); nr++) {
-		if (!probe_read((vaddr_t)frame, &byte) ||
-		    !probe_read((vaddr_t)(frame + 1), &byte) || !frame[1])
-			break;
-		pcs[nr] = frame[1];
+	while (nr < max && IS_ALIGNED((vaddr_t)frame, 16) && probe_read((vaddr_t)frame, &byte) &&
+	       frame[1]) {
+		pcs[nr++] = frame[1];
 		frame = (const u64 *)frame[0];
 	}
 	return nr;

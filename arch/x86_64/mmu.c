@@ -53,9 +53,9 @@ struct address_map address_map = {
 	.nr_sections = ARRAY_SIZE(sections),
 };
 
-void address_map_init(int levels)
+void address_map_init(void)
 {
-	if (levels == 5) {
+	if (READ_CR(4) & CR4_LA57) {
 		address_map.levels = 5;
 		address_map.direct = 0xff11000000000000;
 		address_map.vmemmap = 0xffd4000000000000;

@@ -27,6 +27,7 @@ trap_entry:
 	cld
 	movq %rsp, %rdi
 	pushq 17 * 8(%rsp) /* rip */
+	incq (%rsp) /* a return address lies behind what was done */
 	pushq %rbp
 	movq %rsp, %rbp
 	call trap
@@ -37,22 +38,17 @@ trap_entry:
 	addq $16, %rsp
 	iretq
 
-/* Where an exception strikes at one of the labels here, trap() goes on at probe_failed. */
-	.global probe_read, probe_write, probe_fetch, probe_fetch_back, probe_failed
-	.global probe_read_at, probe_write_at, probe_fetch_at
+/* Where an exception strikes at the first instruction of one, trap() goes on at probe_failed. */
+	.global probe_read, probe_write, probe_fetch, probe_done, probe_failed
 probe_read: /* bool probe_read(vaddr_t va, u8 *byte) */
-probe_read_at:
 	movb (%rdi), %al
 	movb %al, (%rsi)
 	jmp probe_done
 probe_write: /* bool probe_write(vaddr_t va, u8 byte) */
-probe_write_at:
 	movb %sil, (%rdi)
 	jmp probe_done
 probe_fetch: /* bool probe_fetch(vaddr_t va) */
-probe_fetch_at:
 	call *%rdi
-probe_fetch_back:
 probe_done:
 	movl $1, %eax
 	ret

@@ -1,8 +1,8 @@
 /*
  * traps.c - exceptions and interrupts: who gets over it, and what the others say before the end.
  *
- * An exception at one of the instructions of probe_read() and its kin is expected: we note what
- * the CPU said and go on where the probe returns false. Any other is a bug, and all that is known
+ * An exception at the first instruction of probe_read() or its kin is expected: we note what the
+ * CPU said and go on where the probe returns false. Any other is a bug, and all that is known
  * is put on the table: the exception's name and error code, the registers, for page faults an
  * explanation (kernel/explain.h), and then panic(), which adds the callers.
  *
@@ -15,36 +15,18 @@
 #include <kernel/explain.h>
 #include <kernel/panic.h>
 #include <kernel/printk.h>
-#include <mm/pagetable.h>
 
-static const char *const names[VEC_IRQ] = { "divide error (#DE)",
-					    "debug (#DB)",
-					    "non-maskable interrupt (NMI)",
-					    "breakpoint (#BP)",
-					    "overflow (#OF)",
-					    "bound exceeded (#BR)",
-					    "invalid opcode (#UD)",
-					    "no FPU or SSE (#NM)",
-					    "double fault (#DF)",
-					    "coprocessor overrun",
-					    "invalid TSS (#TS)",
-					    "no segment (#NP)",
-					    "stack fault (#SS)",
-					    "general protection (#GP)",
-					    "page fault (#PF)",
-					    "vector 15",
-					    "x87 error (#MF)",
-					    "alignment check (#AC)",
-					    "machine check (#MC)",
-					    "SIMD error (#XM)",
-					    "virtualization (#VE)",
-					    "control protection (#CP)" };
+static const char names[][24] = {
+	"#DE divide error", "#DB debug trap",	      "non-maskable (NMI)", "#BP breakpoint",
+	"#OF overflow",	    "#BR out of bounds",      "#UD invalid opcode", "#NM no FPU or SSE",
+	"#DF double fault", "coprocessor overrun",    "#TS invalid TSS",    "#NP no such segment",
+	"#SS stack fault",  "#GP general protection", "#PF page fault",	    "reserved vector 15",
+	"#MF x87 error",    "#AC alignment check",    "#MC machine check",  "#XM SIMD error",
+};
 static const char *const registers[] = { "r15", "r14", "r13", "r12", "r11", "r10", "r9", "r8",
 					 "rdi", "rsi", "rbp", "rbx", "rdx", "rcx", "rax" };
 
-/* In traps.S. */
-extern const char probe_read_at[], probe_write_at[], probe_fetch_at[], probe_fetch_back[];
-extern const char probe_failed[];
+extern const char probe_done[], probe_failed[]; /* in traps.S */
 
 static struct fault probe_faults[NR_CPUS];
 static bool reporting[NR_CPUS];
@@ -72,16 +54,16 @@ static struct fault read_fault(const struct trap_frame *f, enum access access, v
 /* If this happened in a probe, let that return false. */
 static bool recover_probe(struct trap_frame *f)
 {
-	static const char *const at[] = { probe_read_at, probe_write_at, probe_fetch_at };
+	static const void *const probes[] = { probe_read, probe_write, probe_fetch };
 
 	if (f->vector != VEC_PAGE_FAULT && f->vector != VEC_PROTECTION && f->vector != VEC_INVALID)
 		return false;
-	if (f->rip == f->rdi && *(const u64 *)f->rsp == (u64)probe_fetch_back) {
-		f->rip = (u64)probe_fetch_at; /* the call was made, but its target is not code */
+	if (f->rip == f->rdi && *(const u64 *)f->rsp == (u64)probe_done) {
+		f->rip = (u64)probe_fetch; /* its call was made, but the target is not code */
 		f->rsp += 8;
 	}
 	for (enum access access = ACCESS_READ; access <= ACCESS_FETCH; access++)
-		if (f->rip == (u64)at[access]) {
+		if (f->rip == (u64)probes[access]) {
 			probe_faults[cpu_id()] = read_fault(f, access, f->rdi);
 			f->rip = (u64)probe_failed;
 			return true;
@@ -89,44 +71,38 @@ static bool recover_probe(struct trap_frame *f)
 	return false;
 }
 
-static void print_registers(const struct trap_frame *f)
+/* The registers, and what lies behind it, as far as the frame tells. */
+static void report(const struct trap_frame *f)
 {
+	struct fault fault = read_fault(f, ACCESS_WRITE, READ_CR(2));
+
 	for (int i = 14; i >= 0; i--)
 		printk("  %-3s %016lx%s", registers[i], (&f->r15)[i], i % 3 == 0 ? "\n" : "");
 	printk("  rip %016lx  rsp %016lx  rflags %lx\n", f->rip, f->rsp, f->rflags);
 	printk("  cs  %016lx  ss  %016lx  cr0 %016lx\n", f->cs, f->ss, READ_CR(0));
 	printk("  cr2 %016lx  cr3 %016lx  cr4 %016lx\n", READ_CR(2), READ_CR(3), READ_CR(4));
-}
-
-/* What lies behind it, as far as the frame tells. */
-static void explain(const struct trap_frame *f)
-{
-	struct fault fault = read_fault(f, ACCESS_WRITE, READ_CR(2));
-
 	if (f->vector == VEC_DOUBLE_FAULT && f->rsp - fault.va < 256) {
 		printk("  the CPU could not push to the stack at 0x%lx\n", fault.va);
 		fault.page_fault = true;
 	}
+	if (f->vector == VEC_PROTECTION && f->error == 0)
+		printk("  most often a pointer was no canonical address: see the registers\n");
 	if (fault.access == ACCESS_FETCH) /* where the call came from tells more than where to */
 		fault.pc = *(const u64 *)f->rsp;
 	if (fault.page_fault)
 		explain_fault(&fault);
-	for (unsigned i = 0; f->vector == VEC_PROTECTION && i < ARRAY_SIZE(registers); i++)
-		if (f->error == 0 && !va_canonical((&f->r15)[i], address_map.levels))
-			printk("  %s is no canonical address: was it used as one?\n", registers[i]);
 }
 
 static _Noreturn void die(const struct trap_frame *f)
 {
-	const char *name = names[f->vector] ? names[f->vector] : "reserved exception";
+	const char *name = f->vector < ARRAY_SIZE(names) ? names[f->vector] : "reserved exception";
 	u32 cpu = cpu_id();
 
 	if (!reporting[cpu]) { /* a fault in the midst of this is left to panic() */
 		reporting[cpu] = true;
-		printk("\nEXCEPTION %lu, %s, error code 0x%lx, on CPU %u\n", f->vector, name,
-		       f->error, cpu);
-		print_registers(f);
-		explain(f);
+		printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name,
+			    f->error, cpu);
+		report(f);
 	}
 	reporting[cpu] = false;
 	panic("%s, error code 0x%lx, at %pS", name, f->error, (void *)f->rip);
@@ -134,9 +110,8 @@ static _Noreturn void die(const struct trap_frame *f)
 
 void trap(struct trap_frame *f)
 {
-	if (f->vector == VEC_COM1)
-		serial_irq();
-	else if (f->vector < VEC_IRQ && !recover_probe(f))
+	if (f->vector >= VEC_IRQ)
+		serial_irq_came = true; /* or a spurious one (8259A): all other lines are masked */
+	else if (!recover_probe(f))
 		die(f);
-	/* All other lines are masked: what comes is spurious (8259A), and wants no answer. */
 }

@@ -17,7 +17,6 @@
 
 struct bootinfo {
 	const char *protocol; /* "multiboot2" or "pvh" */
-	char loader[64];      /* what the loader calls itself, or "" */
 	char cmdline[1024];
 	struct memmap map; /* firmware's map; image and modules are in it */
 	struct {
@@ -37,14 +36,12 @@ struct bootinfo {
 typedef const void *(*phys_reader)(u64 pa, u64 bytes);
 
 /*
- * Fill *info from what the loader left at physical address pa. NULL on success, otherwise a sentence
- * that says what is wrong with it; info is then not to be used. Complaints about parts that were passed
- * over go to complain().
+ * Fill *info from what the loader left at physical address pa; magic says how. NULL on success,
+ * otherwise a sentence that says what is wrong with it; info is then not to be used. Complaints
+ * about parts that were passed over go to complain().
  */
-must_check const char *bootinfo_multiboot2(struct bootinfo *info, u64 pa, phys_reader read,
-					   complain_fn complain);
-must_check const char *bootinfo_pvh(struct bootinfo *info, u64 pa, phys_reader read,
-				    complain_fn complain);
+must_check const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader read,
+				      complain_fn complain);
 
 /* Filled by boot before kernel_main(). */
 extern struct bootinfo bootinfo;

@@ -49,7 +49,8 @@ void vfree(const void *p);
 /*
  * Map count frames side by side, PAGE_KERNEL or PAGE_KERNEL_RO (executable pages would also be
  * writable through the direct map). The frames stay the caller's, who may not free them before
- * vunmap and the flush (vm_unmap_aliases). NULL if count is 0 or there is no room.
+ * vunmap and the flush (vm_unmap_aliases). NULL if count is 0, a frame is free or reserved, or
+ * there is no room.
  */
 must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
 void vunmap(const void *p);

@@ -32,7 +32,7 @@ struct vmwindow {
 	u64 start, end;	       /* virtual page numbers, end exclusive */
 	struct vmrange *free;  /* the treap's root */
 	struct vmrange *spare; /* nodes set aside, one for each range in use */
-	u64 nr_spare, nr_used, nr_free_ranges, pages_free;
+	u64 nr_used, nr_free_ranges, pages_free;
 };
 
 /* All of [start, end), bytes, page-aligned, is free. -ENOMEM. No one else may use w meanwhile. */
@@ -61,6 +61,9 @@ struct vmrange *vmarea_retire(struct vmwindow *w, vaddr_t va, u64 nr_pages);
  * [*lo, *hi), bytes. Cannot fail.
  */
 void vmarea_free(struct vmwindow *w, struct vmrange *range, vaddr_t *lo, vaddr_t *hi);
+
+/* Is any page of [lo, hi) free? O(log n). */
+bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi);
 
 /* The largest free range, pages, its guard included: the largest area is one page less. O(1). */
 u64 vmwindow_largest(struct vmwindow *w);

@@ -66,6 +66,54 @@ TEST(check, finds_forbidden_permissions)
 	vfree(p);
 }
 
+/* What would be handed out twice: addresses, and a frame. */
+TEST(check, finds_what_is_free_and_in_use)
+{
+	char *p = vmalloc(PAGE_SIZE);
+	struct vmrange *last = vmalloc_window.free;
+	struct page *page = alloc_pages(GFP_KERNEL, 0), *other = alloc_pages(GFP_KERNEL, 0);
+	struct page was;
+	u64 found;
+
+	EXPECT(p && page && other);
+	while (last->right)
+		last = last->right;
+	last->start -= 2; /* over the area */
+	found = faults();
+	last->start += 2;
+	EXPECT(found > 0);
+	__free_pages(other, 0);
+	was = *other;
+	if (other->state == PG_FREE) { /* not merged: let its list lead to the frame in use */
+		other->next = page_to_pfn(page);
+		found = faults();
+		*other = was;
+		EXPECT(found > 0);
+	}
+	EXPECT_EQ(faults(), 0);
+	__free_pages(page, 0);
+	vfree(p);
+}
+
+/* Plant only where nobody looks meanwhile: at a frame of ours that has a 4 KiB leaf of its own. */
+TEST(check, finds_a_wrong_direct_map)
+{
+	static struct page *pages[256];
+	pte_t *entry = NULL;
+	int level = 0;
+	u64 found = 0;
+
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, ARRAY_SIZE(pages), pages), ARRAY_SIZE(pages));
+	for (unsigned i = 0; i < ARRAY_SIZE(pages) && level != 1; i++)
+		entry = pt_walk(&kernel_pt, (vaddr_t)page_address(pages[i]), 1, &level);
+	if (level == 1)
+		found = faults_with(entry, (pte_t){ pte_get(entry).v + PAGE_SIZE });
+	free_pages_bulk(ARRAY_SIZE(pages), pages);
+	if (level != 1)
+		SKIP("all of the first 256 frames have large leaves");
+	EXPECT(found > 0);
+}
+
 TEST(check, finds_a_lost_frame)
 {
 	struct page *page = alloc_pages(GFP_KERNEL, 0);

@@ -213,8 +213,6 @@ TEST(page_alloc, bulk)
 		sign(pages[i]);
 	for (int i = 0; i < BULK; i++) /* two that are the same would bear one signature */
 		EXPECT(pages[i]->state == PG_ALLOC && pages[i]->order == 0 && is_signed(pages[i]));
-	for (int i = 0; i < BULK; i++)
-		page_set_owner(pages[i], PG_VMALLOC, CALLER());
 	free_pages_bulk(BULK, pages);
 	EXPECT_EQ(nr_free_pages(), before);
 	for (int i = 0; i < BULK; i++)

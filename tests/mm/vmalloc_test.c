@@ -119,6 +119,11 @@ static void do_vfree(void *p)
 	vfree(p);
 }
 
+static void do_free_frame(void *page)
+{
+	__free_pages(page, 0);
+}
+
 static void do_vunmap(void *p)
 {
 	vunmap(p);
@@ -138,9 +143,9 @@ TEST(vmalloc, misuse_is_told)
 	EXPECT_PANIC(do_vfree, p - PAGE_SIZE, "not the start of an area");
 	EXPECT_PANIC(do_vfree, k, "not in the vmalloc window");
 	EXPECT_PANIC(do_vfree, 0x1000, "not in the vmalloc window");
-	EXPECT_PANIC(do_vfree, VMALLOC_START, "no");
 	EXPECT_PANIC(do_vfree, VMALLOC_END, "lies in no area");
 	EXPECT_PANIC(do_vfree, m, "give it back with vunmap");
+	EXPECT_PANIC(do_free_frame, page, "frees it itself");
 	EXPECT_PANIC(do_vunmap, p, "give it back with vfree");
 	vunmap(m);
 	vfree(p);
@@ -313,7 +318,7 @@ TEST(vmalloc, vmap_shows_the_same_frames)
 {
 	enum { N = 5 };
 	struct page *pages[N];
-	char *m, *ro;
+	char *m, *ro, *none;
 
 	EXPECT_EQ(alloc_pages_bulk(__GFP_ZERO, N, pages), N);
 	m = vmap(pages, N, PAGE_KERNEL);
@@ -328,6 +333,10 @@ TEST(vmalloc, vmap_shows_the_same_frames)
 	EXPECT(!probe_write((vaddr_t)ro, 'z') && ro[0] == 'a');
 	EXPECT(!vmap(pages, N, PAGE_KERNEL_ROX));
 	EXPECT(!vmap(pages, N, PAGE_NONE));
+	pages[1]->state = PG_RESERVED; /* as the image's frames are */
+	none = vmap(pages, N, PAGE_KERNEL);
+	pages[1]->state = PG_ALLOC;
+	EXPECT(!none);
 	vunmap(m);
 	vunmap(ro);
 	vm_unmap_aliases();

@@ -177,7 +177,7 @@ TEST(vmarea, merges_both_neighbours)
 	for (u64 i = 1; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
 	EXPECT_EQ(w.nr_free_ranges, 1);
-	EXPECT_EQ(w.nr_spare, 0);
+	EXPECT(!w.spare);
 	EXPECT(sound());
 	vmwindow_destroy(&w);
 }

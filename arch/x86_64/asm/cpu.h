@@ -7,7 +7,6 @@
 
 /* What each CPU keeps for itself; GS points to its own. */
 struct cpu {
-	struct cpu *self;
 	u32 id;
 };
 

@@ -6,11 +6,9 @@
 
 #include <kernel/types.h>
 
-#define PTE_P (1ul << 0)   /* present */
-#define PTE_W (1ul << 1)   /* writable */
-#define PTE_U (1ul << 2)   /* user: we never set it */
-#define PTE_PWT (1ul << 3) /* these two and PAT choose the memory type */
-#define PTE_PCD (1ul << 4)
+#define PTE_P (1ul << 0)  /* present */
+#define PTE_W (1ul << 1)  /* writable */
+#define PTE_U (1ul << 2)  /* user: we never set it */
 #define PTE_A (1ul << 5)  /* accessed: set by the CPU */
 #define PTE_D (1ul << 6)  /* dirty: set by the CPU */
 #define PTE_PS (1ul << 7) /* a leaf, at levels 2 and 3 */

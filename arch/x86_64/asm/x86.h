@@ -7,12 +7,12 @@
 #include <arch/mmu.h>
 
 #define IMAGE_BASE 0xffffffff80000000ul /* as in linker.ld: virtual = physical + this */
-#define KERNEL_CS 0x08			/* selectors, as in boot/entry.S */
-#define TSS_SELECTOR 0x20
 #define CR4_PGE (1ul << 7)
+#define CR4_LA57 (1ul << 12)
 
+enum { KERNEL_CS = 0x08, TSS = 0x20 }; /* selectors: see boot/entry.S */
 enum { VEC_NMI = 2, VEC_INVALID = 6, VEC_DOUBLE_FAULT = 8, VEC_PROTECTION = 13 };
-enum { VEC_PAGE_FAULT = 14, VEC_MACHINE_CHECK = 18, VEC_IRQ = 32, VEC_COM1 = 36, NR_VECTORS = 64 };
+enum { VEC_PAGE_FAULT = 14, VEC_MACHINE_CHECK = 18, VEC_IRQ = 32, NR_VECTORS = 64 };
 
 /* The CPU's stacks in the image: a page that is never mapped, then what grows down towards it. */
 enum { BOOT_STACK, DOUBLE_FAULT_STACK, NMI_STACK, MACHINE_CHECK_STACK, NR_STACKS };
@@ -26,13 +26,12 @@ struct trap_frame {
 void trap(struct trap_frame *frame);
 
 void serial_init(void);
-void serial_irq_init(void); /* needs the IDT */
-void serial_irq(void);	    /* COM1 has something */
+extern volatile bool serial_irq_came; /* COM1's line reaches this CPU */
 
-void cpu_init(u32 id);		   /* this CPU's GS, descriptor tables, protections */
-bool cpu_has(const char *name);	   /* "la57", "pdpe1gb", "smep", "smap" or "umip" */
-void address_map_init(int levels); /* fill in address_map, drop the identity map */
-void acpi_init(u64 rsdp);	   /* for power-off; the first 4 GiB must be mapped */
+void cpu_init(u32 id);		/* this CPU's GS, descriptor tables, protections */
+bool cpu_has(const char *name); /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
+void address_map_init(void);	/* fill in address_map, drop the identity map */
+void acpi_init(u64 rsdp);	/* for power-off; the first 4 GiB must be mapped */
 
 static inline void outb(u16 port, u8 value)
 {
