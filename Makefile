@@ -52,8 +52,8 @@ KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build
 HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 
-KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c tests/*.c \
-	tests/mm/*.c))
+KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c bench/*.c \
+	tests/*.c tests/mm/*.c))
 # On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c \
@@ -80,6 +80,10 @@ host-test: build/host-tests ## only the tests of mm/ as an ordinary program, und
 .PHONY: kernel-test
 kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEMU; TEST=pattern
 	$(Q)BOOT=direct KERNEL=$< APPEND="test=$(TEST) exit" tools/run
+
+.PHONY: bench
+bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
+	$(Q)BOOT=direct APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" tools/run
 
 .PHONY: gdb
 gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt

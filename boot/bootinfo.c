@@ -126,7 +126,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 		return "there is no PVH start_info (of version 1 or later) where the loader says";
 	info->rsdp = s.rsdp;
 	copy_string(info->cmdline, sizeof(info->cmdline), s.cmdline, ~0ul);
-	for (u32 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
+	for (u64 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
 		if (copy(m, s.modules + i * 32, sizeof(m)))
 			add_module(info, m[0], m[1], m[2], ~0ul);
 	add_ranges(&info->map, s.map, s.nr_entries, 24);

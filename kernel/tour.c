@@ -190,6 +190,7 @@ static void tour_cost(void)
 			void *p = v ? vmalloc(bytes) : kmalloc(bytes, GFP_KERNEL);
 
 			spent += cycles();
+			tlb[v] = 0;
 			if (pt_lookup(&kernel_pt, (vaddr_t)p, &m))
 				tlb[v] = (bytes + m.bytes - 1) / m.bytes;
 			spent -= cycles();

@@ -111,12 +111,13 @@ static struct page *own_frame(pte_t entry)
 	return pfn_valid(pfn) && pfn_to_page(pfn)->state == PG_VMALLOC ? pfn_to_page(pfn) : NULL;
 }
 
-/* The image, for one, has protections that a second mapping would get round. */
-static bool memory_is_reserved(pte_t entry)
+/* May vmap show it? Not the image, whose protection it would get round; nor what is free. */
+static bool may_be_shown(pte_t entry)
 {
-	u64 pfn = paddr_to_pfn(pte_paddr(entry, 1));
+	const struct page *head = page_head(paddr_to_pfn(pte_paddr(entry, 1)));
 
-	return !pfn_valid(pfn) || pfn_to_page(pfn)->state == PG_RESERVED;
+	return head && head->state != PG_RESERVED && head->state != PG_TABLE &&
+	       head->state != PG_FREE;
 }
 
 static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *page)
@@ -127,8 +128,9 @@ static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *pag
 		COMPLAIN("0x%lx: entry 0x%lx in an area of kind %s", va, entry.v,
 			 vm_kind_name(c->area.kind));
 	c->found++;
-	if (c->area.kind == VM_MAP && memory_is_reserved(entry))
-		COMPLAIN("0x%lx: vmap of reserved memory, entry 0x%lx", va, entry.v);
+	if (c->area.kind == VM_MAP && !may_be_shown(entry))
+		COMPLAIN("0x%lx: vmap of a frame that is free or mm's own, entry 0x%lx", va,
+			 entry.v);
 	if (c->area.kind == VM_MAP)
 		return;
 	if (!page)

@@ -11,15 +11,15 @@
 #include <kernel/string.h>
 #include <mm/slab.h>
 
+#define CLASS(bytes)                     \
+	{                                \
+		"kmalloc-" #bytes, bytes \
+	}
 static const struct {
 	const char *name;
 	u64 bytes;
-} classes[] = {
-	{ "kmalloc-8", 8 },	{ "kmalloc-16", 16 },	{ "kmalloc-32", 32 },
-	{ "kmalloc-64", 64 },	{ "kmalloc-96", 96 },	{ "kmalloc-128", 128 },
-	{ "kmalloc-192", 192 }, { "kmalloc-256", 256 }, { "kmalloc-512", 512 },
-	{ "kmalloc-1k", 1024 }, { "kmalloc-2k", 2048 },
-};
+} classes[] = { CLASS(8),   CLASS(16),	CLASS(32),  CLASS(64),	 CLASS(96),  CLASS(128),
+		CLASS(192), CLASS(256), CLASS(512), CLASS(1024), CLASS(2048) };
 
 /* The cache for each size, in steps of 8 bytes: 1..8, 9..16, … */
 static struct kmem_cache *cache_for[KMALLOC_MAX_CACHE / 8];

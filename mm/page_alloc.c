@@ -34,14 +34,6 @@ static const struct memmap *ram; /* what page_alloc_init was given */
 static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
 static u64 (*shrinkers[4])(void), nr_shrinkers;
 
-const char *page_state_name(enum page_state state)
-{
-	static const char *const names[PG_NR_STATES] = { "tail",  "free", "reserved", "alloc",
-							 "table", "slab", "kmalloc",  "vmalloc" };
-
-	return state < PG_NR_STATES ? names[state] : "?";
-}
-
 /* The range of RAM that holds this frame, or NULL. Most often it is the one that held the last. */
 static const struct memrange *ram_range(u64 pfn)
 {

@@ -44,38 +44,18 @@ static struct spinlock tlb_lock = SPINLOCK("tlb");
 static struct batch waiting;	/* tlb_lock */
 static struct tlb_stats counts; /* tlb_lock */
 
-/* One flush, as it is sent to every CPU. nr_pages 0: everything. */
-struct flush {
-	vaddr_t va;
-	u64 nr_pages;
-};
-
-static void flush_this_cpu(void *arg)
+static void flush_this_cpu(void *unused)
 {
-	const struct flush *flush = arg;
-
-	if (tlb_skip_flush)
-		return;
-	if (flush->nr_pages)
-		mmu_flush_range(flush->va, flush->nr_pages);
-	else
+	(void)unused;
+	if (!tlb_skip_flush)
 		mmu_flush_all();
 }
 
-static void flush_every_cpu(struct flush flush)
+void tlb_flush_all(void)
 {
-	irqflags_t flags = spin_lock(&tlb_lock);
-
-	counts.flushes++;
-	spin_unlock(&tlb_lock, flags);
-	flush_this_cpu(&flush);
-	on_other_cpus(flush_this_cpu, &flush);
-}
-
-void tlb_flush_range(vaddr_t va, u64 nr_pages)
-{
-	if (nr_pages)
-		flush_every_cpu((struct flush){ va, nr_pages });
+	__atomic_add_fetch(&counts.flushes, 1, __ATOMIC_RELAXED);
+	flush_this_cpu(NULL);
+	on_other_cpus(flush_this_cpu, NULL);
 }
 
 /* What waits now, and account it as released. */
@@ -113,7 +93,7 @@ u64 tlb_purge(void)
 	struct batch batch;
 
 	while (batch = take_batch(), batch.first || batch.tables) {
-		flush_every_cpu((struct flush){ 0, 0 });
+		tlb_flush_all();
 		release_batch(batch);
 		released += batch.nr_pages + batch.nr_tables;
 	}

@@ -79,13 +79,6 @@ bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area)
 	return true;
 }
 
-const char *vm_kind_name(enum vm_kind kind)
-{
-	static const char *const names[] = { "none", "vmalloc", "vmap", "stack", "freed" };
-
-	return kind < ARRAY_SIZE(names) ? names[kind] : "?";
-}
-
 bool find_vm_area(vaddr_t va, struct vm_area *area)
 {
 	vaddr_t at = ALIGN_DOWN(va, PAGE_SIZE);
@@ -294,15 +287,6 @@ void *vzalloc(u64 bytes)
 	return vmalloc_area(bytes, __GFP_ZERO, CALLER());
 }
 
-void *vmalloc_array(u64 n, u64 bytes)
-{
-	u64 product;
-
-	if (__builtin_mul_overflow(n, bytes, &product))
-		return NULL;
-	return vmalloc_area(product, GFP_KERNEL, CALLER());
-}
-
 void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 {
 	struct vm_area area = describe(nr_pages, VM_MAP, CALLER());
@@ -311,7 +295,8 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 	    (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))
 		return NULL;
 	for (u64 i = 0; i < nr_pages; i++)
-		if (pages[i]->state == PG_RESERVED || pages[i]->state == PG_FREE)
+		if (pages[i]->state == PG_RESERVED || pages[i]->state == PG_TABLE ||
+		    pages[i]->state == PG_FREE)
 			return NULL;
 	if (!reserve_area(&area) && (!tlb_purge() || !reserve_area(&area)))
 		return NULL;
@@ -325,7 +310,7 @@ void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 /* Say what this is instead of the start of an area that the call could free. */
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
-	const char *advice;
+	const char *what, *advice;
 	struct vm_area area;
 
 	if (!is_vmalloc_addr((void *)va))
@@ -336,15 +321,22 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 		panic("%s: 0x%lx lies in no area\n  it was never allocated, or freed and flushed "
 		      "since\n  look for a second %s of this pointer",
 		      call, va, call);
-	advice = area.kind == VM_MAP ? "give it back with vunmap" : "give it back with vfree";
-	if (va != area.start)
-		advice = "pass the pointer that its allocation returned";
-	if (area.kind == VM_FREED)
-		advice = "it is freed already and waits for the flush: look for a second free";
-	panic("%s: 0x%lx is not the start of an area to %s\n  it lies in 0x%lx-0x%lx, %lu pages "
-	      "behind a guard, %s by %pS\n  %s",
-	      call, va, call, area.start - PAGE_SIZE, vm_area_end(&area), area.nr_pages,
-	      vm_kind_name(area.kind), (void *)(address_map.image + area.caller), advice);
+	if (va != area.start) {
+		what = "is not the start of an area";
+		advice = va < area.start ? "that is its guard; pass what its allocation returned" :
+					   "pass the pointer that its allocation returned";
+	} else if (area.kind == VM_FREED) {
+		what = "is freed already, and waits for the flush";
+		advice = "look for a second free of this pointer";
+	} else {
+		what = "is an area of another kind";
+		advice = area.kind == VM_MAP ? "give it back with vunmap" :
+					       "give it back with vfree";
+	}
+	panic("%s: 0x%lx %s\n  it lies in page %ld of %lu of 0x%lx-0x%lx, %s by %pS\n  %s", call,
+	      va, what, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
+	      vm_area_end(&area), vm_kind_name(area.kind),
+	      (void *)(address_map.image + area.caller), advice);
 }
 
 /* Of all who try to free an area, one gets it. On false nothing has changed. */
@@ -386,11 +378,6 @@ void vunmap(const void *p)
 		free_area("vunmap", p, VM_MAP);
 }
 
-u64 vm_unmap_aliases(void)
-{
-	return tlb_purge();
-}
-
 /* Looking */
 
 struct page *vmalloc_to_page(const void *p)
@@ -400,13 +387,6 @@ struct page *vmalloc_to_page(const void *p)
 	if (!is_vmalloc_addr(p) || !pt_lookup(&kernel_pt, (vaddr_t)p, &m))
 		return NULL;
 	return pfn_to_page(paddr_to_pfn(m.pa) + (((vaddr_t)p - m.va) >> PAGE_SHIFT));
-}
-
-u64 vmalloc_to_pfn(const void *p)
-{
-	struct page *page = vmalloc_to_page(p);
-
-	return page ? page_to_pfn(page) : 0;
 }
 
 void vmalloc_stats(struct vmalloc_stats *stats)

@@ -192,16 +192,13 @@ static struct vmrange *pop(struct vmrange **list)
 /* What an allocation may need: a node for the rest behind it, and one to set aside. */
 static struct vmrange *get_nodes(void)
 {
-	struct vmrange *one = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
-	struct vmrange *two = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
+	struct vmrange *one = kmem_cache_alloc(node_cache, __GFP_NORECLAIM | __GFP_ZERO);
 
 	if (one)
-		one->next = two;
-	if (two)
-		two->next = NULL;
-	if (one && two)
+		one->next = kmem_cache_alloc(node_cache, __GFP_NORECLAIM | __GFP_ZERO);
+	if (one && one->next)
 		return one;
-	put_nodes(one ?: two);
+	put_nodes(one);
 	return NULL;
 }
 

@@ -77,7 +77,7 @@ void cpu_init(u32 id)
 	} gdtr = { sizeof(t->gdt) - 1, t->gdt }, idtr = { sizeof(idt) - 1, idt };
 	u64 tss = (u64)&t->tss, gs = (u64)t;
 
-	for (unsigned i = 0; i < NR_VECTORS; i++) {
+	for (u64 i = 0; i < NR_VECTORS; i++) {
 		u64 stub = (u64)trap_stubs + i * 16;
 
 		idt[i][0] = (stub & 0xffff) | KERNEL_CS << 16 | ist[i] << 32 | 0x8eul << 40 |

@@ -169,7 +169,13 @@ struct page_stats {
 };
 void page_stats(struct page_stats *stats); /* O(blocks): for tables and checks */
 u64 nr_free_pages(void);		   /* O(1) */
-const char *page_state_name(enum page_state state);
+static inline const char *page_state_name(enum page_state state)
+{
+	static const char *const names[] = { "tail",  "free", "reserved", "alloc",
+					     "table", "slab", "kmalloc",  "vmalloc" };
+
+	return state < PG_NR_STATES ? names[state] : "?";
+}
 
 /*
  * For messages, returns out: "frame 0x3c61, in kmalloc block 0x3c60 of 2^1 frames, last asked for

@@ -25,8 +25,8 @@ extern enum tlb_mode tlb_mode; /* may be changed at any time */
 
 void tlb_init(enum tlb_mode mode); /* once, at boot */
 
-/* On every CPU: forget what was cached for the range. Back when all have. No lock held. */
-void tlb_flush_range(vaddr_t va, u64 nr_pages);
+/* Make every CPU forget all translations; back when all have. No lock held. */
+void tlb_flush_all(void);
 
 /*
  * self stands for nr_pages unmapped pages; release it once no CPU can use them any more. Never fails,
@@ -41,7 +41,7 @@ void tlb_defer_table(pte_t *table);
 u64 tlb_purge(void);
 
 struct tlb_stats {
-	u64 flushes;	    /* of a range or of everything, each counted once for all CPUs */
+	u64 flushes;	    /* each counted once for all CPUs */
 	u64 deferred;	    /* pages that ever waited */
 	u64 released;	    /* pages released by flushes */
 	u64 waiting;	    /* pages waiting now */

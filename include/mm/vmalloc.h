@@ -41,7 +41,12 @@ struct vm_area {
  */
 must_check void *vmalloc(u64 bytes);
 must_check void *vzalloc(u64 bytes);
-must_check void *vmalloc_array(u64 n, u64 bytes);
+must_check static inline void *vmalloc_array(u64 n, u64 bytes)
+{
+	u64 product;
+
+	return __builtin_mul_overflow(n, bytes, &product) ? NULL : vmalloc(product);
+}
 
 /* Free what vmalloc gave. NULL is nothing. Needs no memory. The frames follow after the flush. */
 void vfree(const void *p);
@@ -56,7 +61,10 @@ must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
 void vunmap(const void *p);
 
 /* Flush and release everything freed so far. Returns the number of pages released. */
-u64 vm_unmap_aliases(void);
+static inline u64 vm_unmap_aliases(void)
+{
+	return tlb_purge();
+}
 
 static inline bool is_vmalloc_addr(const void *p)
 {
@@ -65,7 +73,12 @@ static inline bool is_vmalloc_addr(const void *p)
 
 /* The frame behind an address of the window; NULL, or pfn 0, if nothing is mapped there. */
 struct page *vmalloc_to_page(const void *p);
-u64 vmalloc_to_pfn(const void *p);
+static inline u64 vmalloc_to_pfn(const void *p)
+{
+	struct page *page = vmalloc_to_page(p);
+
+	return page ? page_to_pfn(page) : 0;
+}
 
 /* Its end, exclusive: the next page, which is a guard or free. */
 static inline vaddr_t vm_area_end(const struct vm_area *area)
@@ -82,7 +95,12 @@ bool find_vm_area(vaddr_t va, struct vm_area *area);
 /* The next area that starts at or after va; false if there is none. O(tables skipped). */
 bool next_vm_area(vaddr_t va, struct vm_area *area);
 
-const char *vm_kind_name(enum vm_kind kind);
+static inline const char *vm_kind_name(enum vm_kind kind)
+{
+	return kind < VM_NR_KINDS ?
+		       (const char *[]){ "none", "vmalloc", "vmap", "stack", "freed" }[kind] :
+		       "?";
+}
 
 /* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */
 struct vmalloc_stats {

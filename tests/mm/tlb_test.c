@@ -21,10 +21,10 @@ TEST(tlb, stale_until_flushed)
 	entry = pt_entry(&kernel_pt, (vaddr_t)p);
 	was = pte_exchange(entry, pte_make_leaf(page_to_phys(other), 1, PAGE_KERNEL));
 	before = p[7];
-	tlb_flush_range((vaddr_t)p, 1);
+	tlb_flush_all();
 	after = p[7];
 	pte_set(entry, was);
-	tlb_flush_range((vaddr_t)p, 1);
+	tlb_flush_all();
 	vfree((void *)p);
 	__free_pages(other, 0);
 	EXPECT_EQ(before, 1);
