@@ -67,7 +67,6 @@ static noinline void tour_scatter(void)
 	struct page *page;
 	void *p;
 
-	vfree(vmalloc(1)); /* the first leaves page tables behind, for all that come after it */
 	free_before = free_when_settled();
 	while ((page = alloc_pages(GFP_KERNEL, 0)))
 		page_list_add(&taken[page_to_pfn(page) % 2], page, false);
@@ -91,7 +90,8 @@ static void tour_pages(void)
 	show_map((vaddr_t)area, (vaddr_t)area + AREA_BYTES - 1);
 	for (const char *p = area + PAGE_SIZE; p < area + AREA_BYTES; p += PAGE_SIZE)
 		adjacent += vmalloc_to_pfn(p) == vmalloc_to_pfn(p - PAGE_SIZE) + 1;
-	printk("\n  of 15 neighbouring pairs %lu lie in neighbouring frames (+1)\n", adjacent);
+	printk("\n  of 15 neighbouring pairs %lu lie in neighbouring frames (distance +1)\n",
+	       adjacent);
 	claim(!adjacent, "frames_scattered", "one range of addresses, frames that do not touch");
 }
 
@@ -103,7 +103,10 @@ static void tour_walks(void)
 
 	a += level_index(a, 1) == PT_ENTRIES - 1 ? PAGE_SIZE : 0; /* so that one table has both */
 	b = a + PAGE_SIZE;
-	printk("  table  0x%016lx        0x%016lx\n", a, b);
+	printk("  Nine bits of the address, [..], choose an entry at each level. Its middle\n"
+	       "  digits are a frame's address, the others say what is allowed.\n\n"
+	       "  table  0x%016lx        0x%016lx\n",
+	       a, b);
 	for (int level = kernel_pt.levels; level > 0; level--) {
 		const pte_t *left = pt_walk(&kernel_pt, a, level, &reached);
 		const pte_t *right = pt_walk(&kernel_pt, b, level, &reached);
@@ -121,7 +124,9 @@ static void tour_memset(void)
 	u64 seen = 0;
 
 	memset(area, PATTERN, AREA_BYTES);
-	printk("  memset(0x%lx, 0x%x, 65536); in the direct map:\n", (vaddr_t)area, PATTERN);
+	printk("  The direct map shows all RAM at one fixed distance, frame after frame.\n"
+	       "  After memset(0x%lx, 0x%x, 65536) it holds that byte at\n\n",
+	       (vaddr_t)area, PATTERN);
 	for (u64 i = 0, n; i < AREA_PAGES; i++, seen += n) {
 		const u8 *frame = page_address(vmalloc_to_page(area + i * PAGE_SIZE));
 
@@ -180,8 +185,8 @@ static void tour_cost(void)
 {
 	struct mapping m;
 
-	printk("          cycles to allocate and free      TLB entries to reach it (0: no room)\n"
-	       "    size      kmalloc      vmalloc         ratio          kmalloc     vmalloc\n");
+	printk("      cycles to allocate and free it         TLB entries to reach it (0: no room)\n"
+	       "    size      kmalloc      vmalloc  vmalloc/kmalloc       kmalloc     vmalloc\n");
 	for (u64 bytes = 64; bytes <= 4 * MiB; bytes *= 4) {
 		u64 best[2] = { ~0ul, ~0ul }, tlb[2] = { 0 };
 
