@@ -151,8 +151,11 @@ static void tour_guards(void)
 	if (behind)
 		explain_fault(last_probe_fault());
 	claim(behind, "guard_behind", "behind the last byte is a guard page");
+	printk("  The guard before it is not mapped either, but its entry is no zero: the CPU\n"
+	       "  ignores it, and we keep there who asked for the area, and how large it is.\n\n");
+	explain_walk((vaddr_t)area - PAGE_SIZE);
 	claim(guarded(probe_read((vaddr_t)area - 1, &byte)), "guard_before",
-	      "before the first byte is another; and we are still running");
+	      "before the first byte is another guard; and we are still running");
 }
 
 static void tour_addresses(void)
@@ -185,7 +188,7 @@ static void tour_cost(void)
 {
 	struct mapping m;
 
-	printk("      cycles to allocate and free it         TLB entries to reach it (0: no room)\n"
+	printk("      cycles to allocate and free           TLB entries needed (0: no room)\n"
 	       "    size      kmalloc      vmalloc  vmalloc/kmalloc       kmalloc     vmalloc\n");
 	for (u64 bytes = 64; bytes <= 4 * MiB; bytes *= 4) {
 		u64 best[2] = { ~0ul, ~0ul }, tlb[2] = { 0 };
