@@ -103,7 +103,7 @@ static bool measure(const struct operation *op)
 	return true;
 }
 
-static int bench(void)
+static bool bench(void)
 {
 	bool ok = alloc_pages_bulk(GFP_KERNEL, ARRAY_SIZE(frames), frames);
 
@@ -120,4 +120,4 @@ static int bench(void)
 	return !ok;
 }
 
-COMMAND(bench, "", "what each call costs, in cycles", bench());
+COMMAND(bench, "", "what each call costs, in cycles", failed = bench());

@@ -34,7 +34,8 @@ static const struct advice {
 	{ "reserved", "a page table was overwritten", "run `check`; see who writes to its frame" },
 	{ "stale", "a missing flush: the tables permit it", "flush every CPU after a change" },
 	{ "early", "an access before mm_init()", "boot maps the first 4 GiB and the image only" },
-	{ "unmapped", "a wild pointer; in the window, or one freed long ago", "see `layout`, `areas`" },
+	{ "unmapped", "a wild pointer; in the window, or one freed long ago",
+	  "see `layout`, `areas`" },
 };
 
 /* The area that va lies in, else behind (overruns are likelier than underruns), else before. */

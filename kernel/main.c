@@ -3,7 +3,7 @@
  *
  * boot/ has left the machine in long mode, the command line parsed and the memory map read. Now mm/
  * comes up, and the work that the command line asks for is done: each word of work is a command of
- * the monitor that runs by itself. Where no `exit` is among the words a person goes on at the prompt.
+ * the monitor that runs by itself. Without `exit` among the words a person goes on at the prompt.
  */
 #include <arch/cpu.h>
 #include <arch/machine.h>
@@ -17,44 +17,33 @@
 static void hello(void)
 {
 	const struct memmap *map = &bootinfo.map;
-	char size[SIZE_TEXT];
 	u64 ram = 0;
 
 	for (enum memmap_type type = 0; type < MEM_NR_TYPES; type++)
 		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
-	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", size_text(size, ram),
-		    nr_cpus(), address_map.levels, cpu_features_text());
-	printk_line("started over %s with the words: %s", bootinfo.protocol, bootinfo.cmdline);
+	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", SIZE(ram), nr_cpus(),
+		    address_map.levels, cpu_features_text());
+	printk("started over %s with the words: %s\n", bootinfo.protocol, bootinfo.cmdline);
 	if (map->wrapping || map->beyond || map->unknown || map->dropped)
-		printk("its memory map has flaws: %u ranges that wrap and %u above 16 TiB (clipped), "
+		printk("its memory map has flaws: %u ranges that wrap, %u above 16 TiB (clipped), "
 		       "%u of unknown type (reserved), %u too many (dropped)\n",
 		       map->wrapping, map->beyond, map->unknown, map->dropped);
-	rec_begin("boot");
-	rec_num("levels", address_map.levels);
-	rec_num("cpus", nr_cpus());
-	rec_num("frames", ram >> PAGE_SHIFT);
-	rec_str("cmdline", bootinfo.cmdline);
-	rec_end();
-}
-
-/* False if any of it failed. */
-static bool work(void)
-{
-	bool passed = true;
-
-	for (unsigned i = 0; i < words.nr_work; i++)
-		passed &= monitor_run(words.work[i]) == 0;
-	return passed;
+	record("boot", rec_num("levels", address_map.levels), rec_num("cpus", nr_cpus()),
+	       rec_num("frames", ram >> PAGE_SHIFT), rec_str("cmdline", bootinfo.cmdline));
 }
 
 void kernel_main(void)
 {
-	bool passed;
+	char *work = words.work, *line;
+	bool passed = true;
 
 	hello();
 	mm_init(&bootinfo.map, &words.mm);
-	passed = work();
+	while ((line = next_word(&work, "\n")))
+		passed &= monitor_run(line);
 	if (!words.exit)
 		monitor();
-	finish(passed && !tests_failed);
+	passed &= !tests_failed;
+	rec_run_end(passed ? "pass" : "fail");
+	machine_exit(!passed);
 }

@@ -1,30 +1,27 @@
 /*
  * monitor.c - the prompt.
  *
- * A terminal sends keys as bytes and shows the bytes it is sent, nothing more: the line being typed,
- * its cursor and its history are ours to keep. Keys that send escape sequences (arrows, Home, ...)
- * become the control character that does the same in Emacs and bash, so that there is one set of
- * keys; and every key that edits takes out a stretch of the line, perhaps an empty one, and leaves
- * the cursor at its start. A letter at the line's end is echoed; after anything else the
- * line is drawn anew, scrolled sideways if it is wider than the screen.
+ * A terminal sends keys as bytes and shows the bytes it is sent, nothing more: the line, its cursor
+ * and its history are ours to keep. Keys that send escape sequences (arrows, Home, ...) become the
+ * control character that does the same in Emacs and bash, so that there is one set of keys; and
+ * every key that edits takes a stretch, perhaps an empty one, out of the line and leaves the cursor
+ * there. A letter at the line's end is echoed; after all else the line is drawn anew.
  */
 #include <arch/machine.h>
 #include <kernel/monitor.h>
+#include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>
 #include <kernel/words.h>
 
 #define PROMPT "tessera> "
-#define LENGTH_MAX 200
-#define SHOWN 70 /* columns of the line that fit behind the prompt */
 #define HISTORY 16
-#define ARGS_MAX 16
 #define CTRL(letter) ((letter) ^ 0x40)
 
 static char text[LENGTH_MAX + 1];
-static unsigned length, cursor, lost;		  /* lost: characters that text had no room for */
-static char history[HISTORY + 1][LENGTH_MAX + 1]; /* a ring; one of it is the line being typed */
-static unsigned newest, recalled;		  /* the line being typed; the one that is shown */
+static unsigned length, cursor;
+static char history[1 + HISTORY][LENGTH_MAX + 1]; /* 0: the line being typed; 1: the one before */
+static unsigned recalled;			  /* which of them is shown */
 
 static int read_byte(void)
 {
@@ -39,55 +36,43 @@ static int read_byte(void)
 static int read_key(void)
 {
 	static const char from[] = "ABCDHF1478~3", to[] = "PNFBAEAEAE@D";
-	int c = read_byte(), parameter = 0, nr = 0;
+	int c = read_byte(), key, nr = 0;
 
 	if (c != CTRL('['))
 		return c;
-	c = read_byte();
-	if (c == '[' || c == 'O')
-		for (c = read_byte(); c >= ' ' && c < '@'; c = read_byte(), nr++)
-			parameter = c;
-	else if (c >= ' ')
-		return 0;
-	if (c == '~' && nr == 1)
-		c = parameter; /* Home is ESC [ 1 ~ on some terminals, ESC [ H on others */
+	for (key = c = read_byte(); c && strchr("[O;0123456789", c); c = read_byte(), nr++)
+		key = c;
+	if (c == '~' && nr == 2)
+		c = key; /* Home is ESC [ 1 ~ on some terminals, ESC [ H on others */
 	return c < ' ' ? c : strchr(from, c) ? CTRL(to[strchr(from, c) - from]) : 0;
 }
 
 static void draw(void)
 {
-	unsigned first = cursor > SHOWN ? cursor - SHOWN : 0, last = MIN(length, first + SHOWN);
-
-	printk("\r" PROMPT "%.*s\033[K", (int)(last - first), text + first);
-	if (cursor < last)
-		printk("\033[%uD", last - cursor);
+	printk("\r" PROMPT "%s\033[K\r\033[%uC", text, (unsigned)strlen(PROMPT) + cursor);
 }
 
 static void insert(char c)
 {
-	if (length == LENGTH_MAX) {
-		lost++;
-		printk("\a");
+	if (length == LENGTH_MAX)
 		return;
-	}
-	memmove(text + cursor + 1, text + cursor, length - cursor + 1);
+	memmove(text + cursor + 1, text + cursor, ++length - cursor);
 	text[cursor++] = c;
-	length++;
-	if (cursor == length && length <= SHOWN)
+	if (cursor == length)
 		printk("%c", c);
 	else
 		draw();
 }
 
-/* Show line nr of the history; the line being typed waits in the ring. */
+/* Show a line of the history; the one being typed waits there. */
 static void recall(unsigned nr)
 {
-	if (nr > newest || newest - nr > MIN(newest, HISTORY))
+	if (nr > HISTORY || (nr && !*history[nr]))
 		return;
-	if (recalled == newest)
-		strlcpy(history[newest % (HISTORY + 1)], text, sizeof(text));
+	if (!recalled)
+		strlcpy(history[0], text, sizeof(text));
 	recalled = nr;
-	length = cursor = strlcpy(text, history[nr % (HISTORY + 1)], sizeof(text));
+	length = cursor = strlcpy(text, history[nr], sizeof(text));
 	draw();
 }
 
@@ -114,13 +99,12 @@ static void complete(void)
 	}
 }
 
+/* A key that edits: take a stretch, which may be empty, out of the line, and be there. */
 static void edit(char key)
 {
 	unsigned left = cursor - (cursor > 0), right = cursor + (cursor < length), word = cursor;
 
-	while (word && text[word - 1] == ' ')
-		word--;
-	while (word && text[word - 1] != ' ')
+	while (word && (word == cursor || text[word] == ' ' || text[word - 1] != ' '))
 		word--;
 	const struct {
 		char key;
@@ -138,125 +122,83 @@ static void edit(char key)
 		cursor = edits[i].from;
 		memmove(text + cursor, text + edits[i].to, length - edits[i].to + 1);
 		length -= edits[i].to - cursor;
-		lost = length ? lost : 0;
 		draw();
 	}
 }
 
-static void handle(char key)
-{
-	if (key >= ' ' && key < 0x7f)
-		insert(key);
-	else if (key == CTRL('I'))
-		complete();
-	else if (key == CTRL('P'))
-		recall(recalled - 1);
-	else if (key == CTRL('N'))
-		recall(recalled + 1);
-	else
-		edit(key);
-}
-
-/* Into text. CR, LF and CR LF each end a line. */
+/* Into text. */
 static void read_line(void)
 {
-	static int last;
-	int key = 0;
+	int key;
 
-	length = cursor = lost = text[0] = 0;
-	recalled = newest;
+	recalled = length = cursor = strlcpy(text, "", sizeof(text));
 	printk(PROMPT);
-	while (key != '\r' && key != '\n') {
+	while ((key = read_key()) != '\r' && key != '\n') {
 		if (key == CTRL('C'))
 			printk("^C\n");
-		handle(key);
-		key = read_key();
-		if (key == '\n' && last == '\r')
-			key = 0;
-		last = key;
+		if (key >= ' ' && key < 0x7f)
+			insert(key);
+		else if (key == CTRL('I'))
+			complete();
+		else if (key == CTRL('P'))
+			recall(recalled + 1);
+		else if (key == CTRL('N'))
+			recall(recalled - 1);
+		else
+			edit(key);
 	}
 	printk("\n");
-	if (length && (!newest || strcmp(text, history[(newest - 1) % (HISTORY + 1)]) != 0))
-		strlcpy(history[newest++ % (HISTORY + 1)], text, sizeof(text));
+	if (length && strcmp(text, history[1]) != 0) {
+		memmove(history[2], history[1], (HISTORY - 1) * sizeof(history[0]));
+		strlcpy(history[1], text, sizeof(text));
+	}
 }
 
-/* The command of this name; NULL and a word about it if there is none. */
-static const struct command *find(const char *name)
-{
-	const struct command *best = NULL;
-	unsigned least = NEARER_NONE;
-
-	for (const struct command *c = __start_commands; c < __stop_commands; c++)
-		if (nearer_word(name, c->name, &least))
-			best = c;
-	if (least == 0)
-		return best;
-	if (best)
-		printk("there is no command '%s'; did you mean %s?\n", name, best->name);
-	else
-		printk("there is no command '%s'; `help` lists them all\n", name);
-	return NULL;
-}
-
-/*
- * The numbers among the arguments, which in command->args are in capitals. False, and a word about
- * it, if one is none or there are too many or too few.
- */
+/* Read the numbers, which command->args has in capitals. False, and why, if args do not fit it. */
 static bool parse_args(const struct command *command, unsigned nr, char **args, u64 *numbers)
 {
-	const char *name, *next = command->args;
-	bool again = false;
+	const char *next = command->args, *name = next;
 	unsigned i;
+	bool size;
 
 	for (i = 0; i < nr && *next; i++) {
-		name = next + (*next == '[');
-		if (strncmp(name, "SIZE", 4) == 0 && !parse_size(args[i], &numbers[i])) {
-			printk("'%s' is no size: say 4096, 0x1000, 64K, 2M or 1G\n", args[i]);
+		name = *next == '.' ? name : next + (*next == '[');
+		size = *name == 'S';
+		if (*name < 'a' && !parse_number(args[i], size ? 10 : 16, &numbers[i])) {
+			printk("'%s' is no %s\n", args[i],
+			       size ? "size: say 4096, 0x1000, 64K, 2M or 1G" :
+				      "number of 1 to 16 hexadecimal digits");
 			return false;
 		}
-		if (*name < 'a' && *name != 'S' && !parse_hex(args[i], &numbers[i])) {
-			printk("'%s' is no number of 1 to 16 hexadecimal digits, with 0x or without\n",
-			       args[i]);
-			return false;
-		}
-		while (*next && *next != ' ' && *next != '.')
+		while (*next && !strchr(" .", *next))
 			next++;
-		again = *next == '.';
-		next = again ? name : next + (*next == ' ');
+		next += *next == ' ';
 	}
-	if (i == nr && (!*next || *next == '[' || again))
+	if (i == nr && (!*next || *next == '[' || *next == '.'))
 		return true;
 	printk("usage: %s %s\n", command->name, command->args);
 	return false;
 }
 
-int monitor_run(char *line)
+bool monitor_run(char *line)
 {
-	char *words_of[ARGS_MAX + 1], **args = words_of + 1;
-	const struct command *command;
+	const struct command *best = NULL;
+	unsigned nr = 0, least = NEARER_NONE;
+	char *args[1 + ARGS_MAX], *word; /* the command's name, and what follows */
 	u64 numbers[ARGS_MAX];
-	unsigned nr = 0;
 
-	for (; *line; nr++) {
-		while (*line == ' ')
-			*line++ = '\0';
-		if (!*line)
-			break;
-		if (nr > ARGS_MAX) {
-			printk("a command takes at most %d arguments: nothing was done\n",
-			       ARGS_MAX);
-			return -1;
-		}
-		words_of[nr] = line;
-		while (*line && *line != ' ')
-			line++;
-	}
+	for (; (word = next_word(&line, " ")); args[nr++] = word)
+		BUG_ON(nr == ARRAY_SIZE(args)); /* there is room for all that a line can hold */
 	if (!nr)
-		return 0;
-	command = find(words_of[0]);
-	if (!command || !parse_args(command, nr - 1, args, numbers))
-		return -1;
-	return command->run(nr - 1, numbers, args);
+		return true;
+	for (const struct command *c = __start_commands; c < __stop_commands; c++)
+		if (nearer_word(args[0], c->name, &least))
+			best = c;
+	if (least == 0)
+		return parse_args(best, nr - 1, args + 1, numbers) &&
+		       best->run(nr - 1, numbers, args + 1) == 0;
+	printk("there is no command '%s'; did you mean %s?\n", args[0], best ? best->name : "help");
+	return false;
 }
 
 void monitor(void)
@@ -264,10 +206,9 @@ void monitor(void)
 	printk("\n`help` lists the commands. Tab completes them, arrows recall lines.\n\n");
 	while (!words.exit) {
 		read_line();
-		if (lost)
-			printk("a line holds %d characters, %u too many were typed: nothing was done\n",
-			       LENGTH_MAX, lost);
-		else
+		if (length < LENGTH_MAX)
 			monitor_run(text);
+		else
+			printk("a line has less than %d characters: ignored\n", LENGTH_MAX);
 	}
 }

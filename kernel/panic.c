@@ -2,9 +2,8 @@
  * panic.c - how the kernel stops, and how a test survives that.
  *
  * Whoever finds that something is wrong calls panic() with a message that a person can act on.
- * The report goes in steps, the most important first. A step may panic itself, for what it reads
- * may be what is broken: then the new message is said, and the report goes on with the step
- * after. So no step runs twice, and none can loop.
+ * What the report reads may be what is broken, so it may panic itself: then that is said too, and
+ * of the rest only what every run ends with. A third panic only stops. So nothing can loop.
  *
  * panic_caught() is setjmp: it remembers its place, and a panic on this CPU then jumps back there
  * instead of reporting. That is sound because mm/ lets go of its locks before it complains.
@@ -14,7 +13,6 @@
 #include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
-#include <kernel/string.h>
 #include <kernel/words.h>
 
 struct catcher {
@@ -26,58 +24,33 @@ struct catcher {
 };
 
 static struct catcher *catchers[NR_CPUS]; /* each CPU its own, innermost first */
-static u32 panic_cpu;			  /* 0: none; otherwise 1 + the one that reports */
-static vaddr_t frame;			  /* of the panic() that it is about */
-static char message[1024];
+static u32 panics;			  /* that nobody caught */
 
 bool panicking(void)
 {
-	return __atomic_load_n(&panic_cpu, __ATOMIC_RELAXED) != 0;
+	return __atomic_load_n(&panics, __ATOMIC_RELAXED) != 0;
 }
 
-static void report_message(void)
-{
-	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
-}
-
-static void report_callers(void)
+static void report(const char *message, vaddr_t frame)
 {
 	vaddr_t pcs[24];
-	unsigned nr = backtrace(pcs, ARRAY_SIZE(pcs), frame);
+	unsigned nr;
 
+	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
+	record("panic", rec_str("what", message));
 	printk("called from, innermost first:\n");
-	for (unsigned i = 0; i < nr; i++)
-		printk("  0x%016lx %pB\n", pcs[i], (void *)pcs[i]);
-}
-
-static void report_record(void)
-{
-	*strchr(message, strchr(message, '\n') ? '\n' : '\0') = '\0'; /* its first line */
-	rec_begin("panic");
-	rec_str("what", message);
-	rec_end();
-}
-
-static void report_end(void)
-{
-	rec_run_end("panic");
-}
-
-static void report_stop(void)
-{
-	if (words.exit)
-		machine_exit(1);
-	printk("The machine has stopped; with the word `exit` it would be off now.\n");
-	serial_drain();
+	nr = backtrace(pcs, ARRAY_SIZE(pcs), frame);
+	for (unsigned i = 0; i < nr; i++) /* - 1: behind a call the next function may begin */
+		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1));
+	if (!words.exit)
+		printk("The machine stops here; with the word `exit` it would power off.\n");
 }
 
 void panic(const char *fmt, ...)
 {
-	static void (*const steps[])(void) = { report_message, report_callers, report_record,
-					       report_end, report_stop };
-	static unsigned step, again;
+	static char message[1024];
 	struct catcher *catcher = catchers[cpu_id()];
-	u32 reporter = 0;
+	u32 before;
 	va_list args;
 
 	va_start(args, fmt);
@@ -87,18 +60,18 @@ void panic(const char *fmt, ...)
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
-	if (__atomic_compare_exchange_n(&panic_cpu, &reporter, cpu_id() + 1, false,
-					__ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
-		frame = (vaddr_t)__builtin_frame_address(0);
-		vsnprintf(message, sizeof(message), fmt, args);
-	} else if (reporter != cpu_id() + 1) {
+	before = __atomic_fetch_add(&panics, 1, __ATOMIC_RELAXED);
+	if (before > 2)
 		machine_halt();
-	} else if (again++ < ARRAY_SIZE(steps)) {
-		printk_line("PANIC while that was reported:");
-		vprintk(fmt, args);
-	}
-	while (step < ARRAY_SIZE(steps))
-		steps[step++]();
+	vsnprintf(message, sizeof(message), fmt, args);
+	if (before == 0)
+		report(message, (vaddr_t)__builtin_frame_address(0));
+	else if (before == 1)
+		printk_line("PANIC while that was reported: %s", message);
+	if (before < 2)
+		rec_run_end("panic");
+	if (words.exit)
+		machine_exit(1);
 	machine_halt();
 }
 

@@ -4,9 +4,6 @@
  * The build links the kernel twice: tools/symbols makes a table of the functions of the first
  * link, and the second, which moves no code, takes it in. Entries are sorted offsets from the base
  * of the image; a function is taken to reach up to the next one.
- *
- * A return address is not where somebody was but where he goes on, behind the call. If the call
- * never returns it may be its function's last instruction; what is behind it is the next function.
  */
 #include <arch/mmu.h>
 #include <kernel/printk.h>
@@ -19,34 +16,17 @@ extern const struct symbol {
 extern const u32 symbol_count;
 extern const char symbol_names[], __text_start[], __text_end[];
 
-/* back: how many bytes before code to look. */
-static const char *text(char out[SYMBOL_TEXT], vaddr_t code, unsigned back)
+const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
 {
-	u64 offset = code - back - address_map.image;
-	u32 lo = 0, hi = symbol_count; /* the first entry beyond offset is in [lo, hi] */
+	u64 offset = code - address_map.image;
+	const struct symbol *end = symbol_table; /* the first entry beyond offset */
 
-	while (lo < hi) {
-		u32 mid = lo + (hi - lo) / 2;
-
-		if (symbol_table[mid].offset <= offset)
-			lo = mid + 1;
-		else
-			hi = mid;
-	}
-	if (lo && code > (vaddr_t)__text_start && code <= (vaddr_t)__text_end)
-		snprintf(out, SYMBOL_TEXT, "%.60s+0x%lx", symbol_names + symbol_table[lo - 1].name,
-			 offset + back - symbol_table[lo - 1].offset);
+	while (end < symbol_table + symbol_count && end->offset <= offset)
+		end++;
+	if (end > symbol_table && code >= (vaddr_t)__text_start && code < (vaddr_t)__text_end)
+		snprintf(out, SYMBOL_TEXT, "%.60s+0x%lx", symbol_names + end[-1].name,
+			 offset - end[-1].offset);
 	else
 		snprintf(out, SYMBOL_TEXT, "0x%lx", code);
 	return out;
-}
-
-const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
-{
-	return text(out, code, 0);
-}
-
-const char *symbol_call_text(char out[SYMBOL_TEXT], vaddr_t code)
-{
-	return text(out, code, 1);
 }

@@ -12,101 +12,84 @@
 struct words words;
 
 static const struct known {
-	const char *name;
+	const char *name;  /* with = if a value follows */
+	const char *takes; /* that value, for people; of a CHOICE all that there are, from 0 on */
 	enum { WORK, FLAG, NUMBER, CHOICE } kind;
-	const char *accepts; /* CHOICE: the values, of which the index is kept */
-	size_t offset;	     /* of what it sets in struct words */
-	u64 least;	     /* NUMBER: the smallest; WORK: 1 if it takes a value */
+	size_t offset; /* of what it sets in struct words */
+	u64 least;     /* NUMBER: the smallest */
 } known[] = {
-	{ "tour", WORK, "stands alone, as one of 8 works at most", 0, 0 },
-	{ "test", WORK, "takes a part of a test's name, or nothing; one of 8 works at most", 0, 1 },
-	{ "bench", WORK, "stands alone, as one of 8 works at most", 0, 0 },
-	{ "exit", FLAG, "stands alone", offsetof(struct words, exit), 0 },
-	{ "seed", NUMBER, "takes a number", offsetof(struct words, seed), 0 },
-	{ "vmalloc", NUMBER, "takes a size of at least 16K",
-	  offsetof(struct words, mm.vmalloc_bytes), 16 * KiB },
-	{ "mem", NUMBER, "takes a size of at least 4M", offsetof(struct words, mm.mem_bytes),
-	  4 * MiB },
-	{ "tlb", CHOICE, "lazy|eager", offsetof(struct words, mm.tlb), 0 },
-	{ "shuffle", NUMBER, "takes a number", offsetof(struct words, mm.shuffle_seed), 0 },
-	{ "la57", CHOICE, "on|off", offsetof(struct words, la57_off), 0 },
-	{ "records", CHOICE, "com2|com1|off", offsetof(struct words, records), 0 },
-	{ "color", CHOICE, "0|1", offsetof(struct words, color), 0 },
+	{ "tour", "", WORK, 0, 0 },
+	{ "test", "", WORK, 0, 0 },
+	{ "test=", "PART of a test's name", WORK, 0, 0 },
+	{ "bench", "", WORK, 0, 0 },
+	{ "exit", "", FLAG, offsetof(struct words, exit), 0 },
+	{ "seed=", "N, a number", NUMBER, offsetof(struct words, seed), 0 },
+	{ "shuffle=", "N, a number", NUMBER, offsetof(struct words, mm.shuffle_seed), 0 },
+	{ "vmalloc=", "SIZE from 16K up", NUMBER, offsetof(struct words, mm.vmalloc_bytes),
+	  16 * KiB },
+	{ "mem=", "SIZE from 4M up", NUMBER, offsetof(struct words, mm.mem_bytes), 4 * MiB },
+	{ "tlb=", "lazy|eager", CHOICE, offsetof(struct words, mm.tlb), 0 },
+	{ "la57=", "on|off", CHOICE, offsetof(struct words, la57_off), 0 },
+	{ "records=", "com2|com1|off", CHOICE, offsetof(struct words, records), 0 },
+	{ "color=", "0|1", CHOICE, offsetof(struct words, color), 0 },
 };
 
-/* Edits (one character more, less or other) from a to b; limit + 1 if that many are not enough. */
-static unsigned edits(const char *a, const char *b, unsigned limit)
+char *next_word(char **line, const char *separators)
 {
-	unsigned best = limit;
+	char *word = *line;
 
-	for (; *a && *a == *b; a++)
-		b++;
-	if (!*a && !*b)
-		return 0;
-	if (limit && *a)
-		best = MIN(best, edits(a + 1, b, limit - 1));
-	if (limit && *b)
-		best = MIN(best, edits(a, b + 1, limit - 1));
-	if (limit && *a && *b)
-		best = MIN(best, edits(a + 1, b + 1, limit - 1));
-	return best + 1;
+	while (*word && strchr(separators, *word))
+		word++;
+	for (*line = word; !strchr(separators, **line); ++*line)
+		; /* the NUL that ends separators is one, too */
+	if (**line)
+		*(*line)++ = '\0';
+	return *word ? word : NULL;
 }
 
 bool nearer_word(const char *word, const char *name, unsigned *least)
 {
-	unsigned n = edits(word, name, 2);
+	size_t n = strlen(word), m = strlen(name), limit = MIN(*least, n);
 
-	if (n >= *least || n >= strlen(word)) /* to change every letter is no typing error */
+	for (; n && m && *word == *name; word++, name++, n--)
+		m--;
+	for (; n && m && word[n - 1] == name[m - 1]; n--)
+		m--;
+	if (MAX(n, m) >= limit) /* to change every letter is no typing error */
 		return false;
-	*least = n;
+	*least = MAX(n, m);
 	return true;
 }
 
-/* The index of value among choices, "a|b|c"; -1: it is none of them. */
-static int choose(const char *value, const char *choices)
+/* word is k's name, with a value behind it if k takes one. False if that is bad: nothing is set. */
+static bool set(struct words *w, const struct known *k, const char *word)
 {
-	for (int i = 0;; i++) {
-		size_t length = 0;
-
-		for (; choices[length] && choices[length] != '|'; length++)
-			;
-		if (strlen(value) == length && strncmp(value, choices, length) == 0)
-			return i;
-		if (!choices[length])
-			return -1;
-		choices += length + 1;
-	}
-}
-
-/* value is NULL where there is no =. False if it is bad: then nothing has changed. */
-static bool set(struct words *w, const struct known *k, const char *value)
-{
+	char *work = w->work + strlen(w->work), choices[16], *rest = choices, *choice;
+	const char *value = word + strlen(k->name);
 	void *field = (char *)w + k->offset;
-	u64 number;
-	int chosen;
+	u64 number = 0;
 
-	if (!value && k->kind >= NUMBER)
-		return false;
 	switch (k->kind) {
-	case WORK:
-		if (w->nr_work == WORK_MAX ||
-		    (value && (!k->least || strlen(value) > WORK_TEXT - 8)))
-			return false;
-		snprintf(w->work[w->nr_work++], WORK_TEXT, "%s %s", k->name, value ? value : "");
+	case WORK: /* as the monitor takes it: test=part is the command `test part` */
+		snprintf(work, w->work + sizeof(w->work) - work, "%s\n", word);
+		if (*k->takes)
+			*strchr(work, '=') = ' ';
 		return true;
 	case FLAG:
-		*(bool *)field |= !value;
-		return !value;
+		*(bool *)field = true;
+		return true;
 	case NUMBER:
-		if (!parse_size(value, &number) || number < k->least)
+		if (!parse_number(value, 10, &number) || number < k->least)
 			return false;
 		*(u64 *)field = number;
 		return true;
 	case CHOICE:
-		chosen = choose(value, k->accepts);
-		if (chosen >= 0)
-			*(unsigned *)field = chosen;
-		return chosen >= 0;
+		strlcpy(choices, k->takes, sizeof(choices));
+		for (; (choice = next_word(&rest, "|")); number++)
+			if (strcmp(choice, value) == 0) {
+				*(unsigned *)field = number;
+				return true;
+			}
 	}
 	return false;
 }
@@ -117,39 +100,27 @@ static bool parse_word(struct words *w, const char *word, complain_fn complain)
 	const char *equals = strchr(word, '=');
 	const struct known *best = NULL;
 	unsigned least = NEARER_NONE;
-	char name[16];
+	char name[16]; /* with the = */
 
-	strlcpy(name, word, equals ? MIN((size_t)(equals - word) + 1, sizeof(name)) : sizeof(name));
+	strlcpy(name, word, equals ? MIN((size_t)(equals - word) + 2, sizeof(name)) : sizeof(name));
 	for (const struct known *k = known; k < known + ARRAY_SIZE(known); k++)
-		if (nearer_word(name, k->name, &least))
+		if (nearer_word(*k->takes ? name : word, k->name, &least))
 			best = k;
-	if (least == 0 && set(w, best, equals ? equals + 1 : NULL))
+	if (least == 0 && set(w, best, word))
 		return true;
-	if (least == 0)
-		complain("kernel word '%s' has no effect: %s %s%s", word, best->name,
-			 best->kind == CHOICE ? "takes " : "", best->accepts);
-	else if (best)
-		complain("kernel word '%s' is unknown: did you mean %s?", word, best->name);
-	else
-		complain("kernel word '%s' is unknown; docs/kernel-words.md has them all", word);
+	complain("kernel word '%s' has no effect: did you mean %s%s?", word,
+		 best ? best->name : "one of docs/kernel-words.md", best ? best->takes : "");
 	return false;
 }
 
 unsigned words_parse(const char *line, struct words *w, complain_fn complain)
 {
-	char word[128];
+	char copy[sizeof(w->work)], *rest = copy, *word;
 	unsigned bad = 0;
 
 	*w = (struct words){ 0 };
-	while (*line) {
-		size_t length = 0;
-
-		while (line[length] && line[length] != ' ' && line[length] != '\t')
-			length++;
-		strlcpy(word, line, MIN(length + 1, sizeof(word)));
-		if (length)
-			bad += !parse_word(w, word, complain);
-		line += length + (line[length] != '\0');
-	}
+	strlcpy(copy, line, sizeof(copy));
+	while ((word = next_word(&rest, " \t\n")))
+		bad += !parse_word(w, word, complain);
 	return bad;
 }

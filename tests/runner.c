@@ -45,8 +45,10 @@ static void printf_like(1, 0) vfail(const char *fmt, va_list args)
 	if (verdict != FAIL)
 		strlcpy(why, text, sizeof(why));
 	verdict = FAIL;
-	for (; (end = strchr(line, '\n')); line = end + 1)
-		printk("# %.*s\n", (int)(end - line), line);
+	for (; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
+		printk("# %s\n", line);
+	}
 	printk("# %s\n", line);
 }
 
@@ -231,4 +233,4 @@ unsigned run_tests(const char *pattern, u64 seed)
 }
 
 COMMAND(test, "[part]", "the tests whose name contains this, or all",
-	run_tests(nr ? text[0] : "", words.seed) != 0);
+	failed = run_tests(nr ? text[0] : "", words.seed));

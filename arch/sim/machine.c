@@ -107,11 +107,6 @@ const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
 	return out;
 }
 
-const char *symbol_call_text(char out[SYMBOL_TEXT], vaddr_t code)
-{
-	return symbol_text(out, code - 1);
-}
-
 /* The only one of kernel/string.h that a C library need not have. */
 size_t strlcpy(char *dst, const char *src, size_t bytes)
 {

@@ -7,13 +7,11 @@
 #include <kernel/types.h>
 
 /*
- * Formats: %d %u %x %c %s %p %% with the lengths l, ll, z, flags 0 - +, width and
- * precision (also *), and two of Linux's own: %pS prints a code address as name+0xoffset, %pB a
- * return address likewise, but never as the function behind the call. An unknown format is printed
- * as it stands. Any context.
+ * Formats: %d %u %x %c %s %% with the lengths l, ll, z, one of the flags - 0 +, width, for strings
+ * precision, and Linux's %pS: a code address as name+0xoffset. An unknown format is
+ * printed as it stands. Any context.
  */
 void printk(const char *fmt, ...) printf_like(1, 2);
-void vprintk(const char *fmt, va_list args);
 
 /* The same as a line of its own: ends the one that was begun, if any, and adds the newline. */
 void printk_line(const char *fmt, ...) printf_like(1, 2);
@@ -22,16 +20,13 @@ void printk_line(const char *fmt, ...) printf_like(1, 2);
 int vsnprintf(char *out, size_t bytes, const char *fmt, va_list args);
 int snprintf(char *out, size_t bytes, const char *fmt, ...) printf_like(3, 4);
 
-/* "64K", "2M", "1G", "3T", "4096", "0x1000" to bytes; false if malformed, negative, or too big for 64 bits. */
-bool parse_size(const char *text, u64 *bytes);
-
-/* Hex digits, with or without 0x before them; false as above. */
-bool parse_hex(const char *text, u64 *value);
-
 /*
- * A count of bytes for people, in 8 columns at most: "64 KiB", "32 TiB", "1.5 GiB". What is not
- * exact is rounded down and has a decimal, unless it is 100 or more. Returns out.
+ * What people type: in base 10 also sizes, "64K", "2M", ... "1E"; in either base hex behind 0x.
+ * False if malformed, negative, or beyond 64 bits.
  */
+bool parse_number(const char *text, unsigned base, u64 *value);
+
+/* A count of bytes for people, rounded down: "64 KiB", "1536 MiB". Returns out. */
 #define SIZE_TEXT 16
 const char *size_text(char out[SIZE_TEXT], u64 bytes);
 

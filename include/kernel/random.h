@@ -5,7 +5,7 @@
 
 #include <kernel/types.h>
 
-/* The next number of the sequence *state. splitmix64: Steele, Lea, Flood, OOPSLA 2014. Any context. */
+/* The next number of the sequence *state. splitmix64: Steele, Lea, Flood, OOPSLA 2014. */
 static inline u64 random_next(u64 *state)
 {
 	u64 x = __atomic_add_fetch(state, 0x9e3779b97f4a7c15ul, __ATOMIC_RELAXED);

@@ -14,9 +14,10 @@ struct spinlock {
 	const char *name;
 };
 
-#define SPINLOCK(name_)                     \
-	{                                   \
-		.owner = 0, .name = (name_) \
+#define SPINLOCK(name_)         \
+	(struct spinlock)       \
+	{                       \
+		.name = (name_) \
 	}
 
 static inline bool spin_is_mine(const struct spinlock *lock)
@@ -44,8 +45,7 @@ static inline must_check irqflags_t spin_lock(struct spinlock *lock)
 
 	while (!spin_trylock(lock, &flags)) {
 		if (spin_is_mine(lock))
-			panic("spin_lock: CPU %u already holds the lock '%s'", cpu_id(),
-			      lock->name);
+			panic("spin_lock: CPU %u holds '%s' already", cpu_id(), lock->name);
 		cpu_relax();
 	}
 	return flags;
@@ -54,7 +54,7 @@ static inline must_check irqflags_t spin_lock(struct spinlock *lock)
 static inline void spin_unlock(struct spinlock *lock, irqflags_t flags)
 {
 	if (!spin_is_mine(lock))
-		panic("spin_unlock: CPU %u does not hold the lock '%s'", cpu_id(), lock->name);
+		panic("spin_unlock: CPU %u does not hold '%s'", cpu_id(), lock->name);
 	__atomic_store_n(&lock->owner, 0, __ATOMIC_RELEASE);
 	irq_restore(flags);
 }

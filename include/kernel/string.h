@@ -14,7 +14,6 @@ size_t strlen(const char *s);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
-char *strstr(const char *hay, const char *needle);
 
 /* As in BSD: copies at most bytes - 1 characters, always terminates; returns strlen(src). */
 size_t strlcpy(char *dst, const char *src, size_t bytes);

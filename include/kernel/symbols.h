@@ -8,6 +8,3 @@
 /* "name+0x41", or "0x…" if unknown. Returns out. */
 #define SYMBOL_TEXT 80
 const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code);
-
-/* The same for a return address: names the function that made the call, even at its very end. */
-const char *symbol_call_text(char out[SYMBOL_TEXT], vaddr_t code);

@@ -39,7 +39,6 @@ typedef struct {
 #define packed __attribute__((packed))
 #define aligned_to(n) __attribute__((aligned(n)))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
-#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
@@ -59,7 +58,7 @@ typedef void (*complain_fn)(const char *fmt, ...) printf_like(1, 2);
 #define CALLER() ((vaddr_t)__builtin_return_address(0))
 
 /* What can fail returns 0 or one of these, negated, as in Linux. */
-enum { ENOENT = 2, ENOMEM = 12, EFAULT = 14, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };
+enum { ENOENT = 2, ENOMEM = 12, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };
 
 static inline paddr_t paddr(u64 v)
 {

@@ -8,13 +8,9 @@
 
 enum records_to { RECORDS_COM2, RECORDS_COM1, RECORDS_OFF };
 
-#define WORK_MAX 8
-#define WORK_TEXT 64
-
 struct words {
-	char work[WORK_MAX][WORK_TEXT]; /* commands, in the order given: "tour", "test vmalloc" */
-	unsigned nr_work;
-	bool exit; /* power off after the last work */
+	char work[1024]; /* the monitor's commands, a line each, in the order given */
+	bool exit;	 /* power off after the last work */
 	unsigned color, la57_off;
 	enum records_to records;
 	u64 seed;	      /* for test order and the like; 0: none given */
@@ -22,18 +18,20 @@ struct words {
 };
 
 /*
- * Parse line into *words (all defaults first). A word that is unknown or has a bad value is
- * left at its default and told to complain(), with the nearest known word. Returns how many were bad.
+ * Parse line into *words (all defaults first). A bad word has no effect and is told to complain(),
+ * with what would have been right. Returns how many were bad.
  */
 unsigned words_parse(const char *line, struct words *words, complain_fn complain);
 
 /*
- * For "did you mean": true if name is nearer to the word than all before it, and at most 2 edits
- * (one character more, less or other) away. *least is the number of edits that the nearest one
- * needs; 0: it is the word itself.
+ * For "did you mean": true if name is nearer to the word than all before it. *least is how long the
+ * stretch is in which the nearest one differs; 0: it is the word itself.
  */
-#define NEARER_NONE 3 /* what *least begins as */
+#define NEARER_NONE 3 /* what *least begins as: more than two letters are no typing error */
 bool nearer_word(const char *word, const char *name, unsigned *least);
+
+/* Cut the next word off *line, between separators; NULL: there is none. As C's strtok_r. */
+char *next_word(char **line, const char *separators);
 
 /* What the machine was started with. */
 extern struct words words;

@@ -63,11 +63,11 @@ static bool parse_word(const char *word)
 	}
 	value++;
 	if (!strncmp(word, "seed=", 5))
-		return parse_size(value, &seed);
+		return parse_number(value, 10, &seed);
 	if (!strncmp(word, "shuffle=", 8))
-		return parse_size(value, &options.shuffle_seed);
+		return parse_number(value, 10, &options.shuffle_seed);
 	if (!strncmp(word, "levels=", 7))
-		return parse_size(value, &levels) && (levels == 4 || levels == 5);
+		return parse_number(value, 10, &levels) && (levels == 4 || levels == 5);
 	if (!strcmp(word, "tlb=lazy") || !strcmp(word, "tlb=eager")) {
 		options.tlb = *value == 'e' ? TLB_EAGER : TLB_LAZY;
 		return true;

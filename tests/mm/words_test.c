@@ -32,7 +32,7 @@ TEST(words, defaults)
 	static const struct words zero;
 
 	EXPECT_EQ(parse(""), 0);
-	EXPECT_EQ(parsed.nr_work, 0);
+	EXPECT_EQ(strlen(parsed.work), 0);
 	EXPECT_EQ(parsed.records, RECORDS_COM2);
 	EXPECT_EQ(parsed.mm.tlb, TLB_LAZY);
 	EXPECT_EQ(memcmp(&parsed, &zero, sizeof(zero)), 0);
@@ -46,10 +46,7 @@ TEST(words, all_good)
 			"shuffle=5 la57=off records=com1 color=1 exit"),
 		  0);
 	EXPECT_EQ(strlen(complaints), 0);
-	EXPECT_EQ(parsed.nr_work, 3);
-	EXPECT_EQ(strcmp(parsed.work[0], "tour "), 0);
-	EXPECT_EQ(strcmp(parsed.work[1], "test vmalloc/"), 0);
-	EXPECT_EQ(strcmp(parsed.work[2], "bench "), 0);
+	EXPECT_EQ(strcmp(parsed.work, "tour\ntest vmalloc/\nbench\n"), 0);
 	EXPECT_EQ(parsed.seed, 16);
 	EXPECT_EQ(parsed.mm.vmalloc_bytes, 64 * MiB);
 	EXPECT_EQ(parsed.mm.mem_bytes, GiB);
@@ -63,35 +60,37 @@ TEST(words, all_good)
 TEST(words, bad_values)
 {
 	static const char *const bad[][2] = {
-		{ "tour=1", "tour" },
-		{ "exit=", "exit" },
-		{ "seed", "number" },
-		{ "seed=", "number" },
-		{ "seed=-1", "number" },
-		{ "vmalloc=0", "16K" },
-		{ "vmalloc=16383", "16K" },
-		{ "vmalloc=12Q", "16K" },
-		{ "mem=3M", "4M" },
-		{ "mem=99999999T", "4M" },
-		{ "tlb=lay", "lazy|eager" },
-		{ "tlb", "lazy|eager" },
-		{ "shuffle=x", "number" },
-		{ "la57=of", "on|off" },
-		{ "records=com", "com2|com1|off" },
-		{ "records=com2|com1", "com2|com1|off" },
-		{ "color=yes", "0|1" },
+		{ "tour=1", "mean tour?" },
+		{ "exit=", "mean exit?" },
+		{ "seed", "seed=N, a number" },
+		{ "seed=", "seed=N, a number" },
+		{ "seed=-1", "seed=N, a number" },
+		{ "vmalloc=0", "vmalloc=SIZE from 16K up" },
+		{ "vmalloc=16383", "vmalloc=SIZE from 16K up" },
+		{ "vmalloc=12Q", "vmalloc=SIZE from 16K up" },
+		{ "mem=3M", "mem=SIZE from 4M up" },
+		{ "mem=99999999T", "mem=SIZE from 4M up" },
+		{ "tlb=lay", "tlb=lazy|eager" },
+		{ "tlb=", "tlb=lazy|eager" },
+		{ "tlb", "tlb=lazy|eager" },
+		{ "shuffle=x", "shuffle=N, a number" },
+		{ "la57=of", "la57=on|off" },
+		{ "la57=on|off", "la57=on|off" },
+		{ "records=com", "records=com2|com1|off" },
+		{ "records=com2|com1", "records=com2|com1|off" },
+		{ "color=yes", "color=0|1" },
 	};
 	char line[64];
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		snprintf(line, sizeof(line), "seed=7 %s exit", bad[i][0]);
 		EXPECT_EQ(parse(line), 1);
-		if (!strstr(complaints, bad[i][0]) || !strstr(complaints, bad[i][1]))
+		if (!contains(complaints, bad[i][0]) || !contains(complaints, bad[i][1]))
 			test_fail(__FILE__, __LINE__, bad[i][0], "is complained of like this:\n%s",
 				  complaints);
 		EXPECT_EQ(parsed.seed, 7);
 		EXPECT(parsed.exit);
-		EXPECT(!parsed.nr_work && !parsed.mm.vmalloc_bytes && !parsed.mm.mem_bytes &&
+		EXPECT(!*parsed.work && !parsed.mm.vmalloc_bytes && !parsed.mm.mem_bytes &&
 		       !parsed.mm.tlb && !parsed.mm.shuffle_seed && !parsed.la57_off &&
 		       !parsed.records && !parsed.color);
 	}
@@ -100,29 +99,45 @@ TEST(words, bad_values)
 
 TEST(words, unknown)
 {
-	EXPECT_EQ(parse("tuor exti=1 smp=4"), 3);
-	EXPECT(strstr(complaints, "'tuor' is unknown: did you mean tour"));
-	EXPECT(strstr(complaints, "'exti=1' is unknown: did you mean exit"));
-	EXPECT(strstr(complaints, "'smp=4' is unknown"));
+	EXPECT_EQ(parse("tuor exti seeed=4 smp=4"), 4);
+	EXPECT(contains(complaints, "'tuor' has no effect: did you mean tour?"));
+	EXPECT(contains(complaints, "'exti' has no effect: did you mean exit?"));
+	EXPECT(contains(complaints, "'seeed=4' has no effect: did you mean seed=N, a number?"));
+	EXPECT(contains(complaints, "'smp=4' has no effect: did you mean one of docs/"));
 	EXPECT_EQ(parse("= a=b=c averyveryverylongwordthatnobodyknows"), 3);
 }
 
-/* A word longer than any buffer, and more work than there is room for. */
+/* The longest line, of one word or of as much work as there can be, and one that is longer. */
 TEST(words, too_much)
 {
-	char line[1024];
+	char line[sizeof(parsed.work) + 8];
 
 	memset(line, 'x', sizeof(line));
-	strlcpy(line + sizeof(line) - 6, " exit", 6);
-	memcpy(line, "test=", 5);
+	strlcpy(line + sizeof(parsed.work) - 6, " exit", 6);
 	EXPECT_EQ(parse(line), 1);
-	EXPECT(parsed.exit && !parsed.nr_work);
-	EXPECT_EQ(parse("tour tour tour tour tour tour tour tour"), 0);
-	EXPECT_EQ(parse("tour tour tour tour tour tour tour tour bench"), 1);
-	EXPECT_EQ(parsed.nr_work, WORK_MAX);
-	EXPECT_EQ(parse("test=a test test=b"), 0);
-	EXPECT_EQ(strcmp(parsed.work[0], "test a"), 0);
-	EXPECT_EQ(strcmp(parsed.work[2], "test b"), 0);
+	EXPECT(parsed.exit && !*parsed.work);
+	memcpy(line, "test=", 5);
+	EXPECT_EQ(parse(line), 0);
+	EXPECT(parsed.exit && strlen(parsed.work) == sizeof(parsed.work) - 5);
+	for (unsigned i = 0; i < sizeof(line); i += 8)
+		memcpy(line + i, " test=a", 8);
+	for (unsigned i = 7; i < sizeof(line) - 1; i += 8)
+		line[i] = 'b';
+	EXPECT_EQ(parse(line), 0);
+	EXPECT_EQ(strlen(parsed.work), sizeof(parsed.work) - 1);
+	EXPECT_EQ(parse("test=a test test=b=c"), 0);
+	EXPECT_EQ(strcmp(parsed.work, "test a\ntest\ntest b=c\n"), 0);
+}
+
+TEST(words, next_word)
+{
+	char line[] = "  one two|three ", *rest = line;
+
+	EXPECT_EQ(strcmp(next_word(&rest, " |"), "one"), 0);
+	EXPECT_EQ(strcmp(next_word(&rest, " |"), "two"), 0);
+	EXPECT_EQ(strcmp(next_word(&rest, " |"), "three"), 0);
+	EXPECT(!next_word(&rest, " |"));
+	EXPECT(!next_word(&rest, " |"));
 }
 
 static const char *nearest(const char *word)

@@ -126,7 +126,7 @@ BAD = [
     ("vmaloc 64K", "did you mean vmalloc"),
     ("chek", "did you mean check"),
     ("ares", "did you mean areas"),
-    ("a b c d e f g h i j k l m n o p q r", "16"),
+    (" ".join("abcdefghijklmnopqrstuvwxyzabcdefgh"), "there is no command 'a'"),
     ("", ""),
     ("    ", ""),
     ("\x00\x1f\x0e", ""),
@@ -194,8 +194,9 @@ BAD = [
     ("exit now", "usage"),
     ("reboot now", "usage"),
     ("test no-such-test-anywhere", "no"),
-    ("x" * 199, "no command"),
-    ("x" * 300, "too many"),
+    ("x" * 69, "no command"),
+    ("x" * 70, "less than 70 characters"),
+    ("x" * 300, "less than 70 characters"),
 ]
 
 
