@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from machine import ELF, Machine
+from machine import ELF, ROOT, Machine
 from readers import LARGE, PAGE, Leaf, as_tlb
 
 SHAPES = {
@@ -168,11 +168,22 @@ def test_lower_half_is_empty(shape):
     assert min(leaf.va for leaf in shape.leaves) > TOP // 2
 
 
-def test_ranges_keep_their_places(shape):
-    five = shape.boot["levels"] == 5
-    assert number(shape.layout["direct"]["start"]) == (0xFF11000000000000 if five else 0xFFFF888000000000)
-    assert number(shape.layout["vmemmap"]["start"]) == (0xFFD4000000000000 if five else 0xFFFFEA0000000000)
-    assert shape.start == (0xFFA0000000000000 if five else 0xFFFFC90000000000)
+def documented_ranges(levels):
+    """docs/address-map.md: {its words for a range: (start, end or None)} for this number of levels."""
+    rows = [row.split("|")[1:-1] for row in (ROOT / "docs/address-map.md").read_text().splitlines() if row.startswith("|")]
+    at = {4: 1, 5: 3}[levels]
+    hexadecimal = re.compile(r"`(0x[0-9a-f]{16})`")
+    return {row[0].strip(): tuple(int(m[1], 16) if (m := hexadecimal.search(cell)) else None for cell in row[at:at + 2])
+            for row in rows if len(row) == 5 and hexadecimal.search(row[1])}
+
+
+def test_ranges_keep_their_documented_places(shape):
+    documented = documented_ranges(shape.boot["levels"])
+    assert documented["direct map of RAM"][0] == number(shape.layout["direct"]["start"])
+    assert documented["struct page array"][0] == number(shape.layout["vmemmap"]["start"])
+    assert documented["kernel image"][0] == number(shape.layout["text"]["start"]) & -(1 << 31)
+    assert documented["vmalloc window"][0] == shape.start
+    assert documented["vmalloc window"][1] == shape.end or "vmalloc=" in shape.boot["cmdline"]
     ranges = [(number(r["start"]), number(r["end"])) for r in shape.layout.values() if r["name"] != "hole"]
     for leaf in shape.leaves:
         assert any(lo <= leaf.va and leaf.va + leaf.bytes - 1 <= hi | (PAGE - 1) for lo, hi in ranges) or \
