@@ -35,8 +35,7 @@ static void mark_taken(struct memmap *map)
 		if (r && r->type <= MEM_MODULE && bytes <= r->end - start)
 			memmap_insert(map, start, bytes, MEM_MODULE);
 		else
-			printk_line("boot: no free RAM at 0x%lx, where a module is said to lie",
-				    start);
+			printk_line("boot: no free RAM at 0x%lx for the module there", start);
 	}
 	memmap_insert(map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start, MEM_IMAGE);
 }

@@ -1,12 +1,10 @@
 /*
  * bootinfo.c - reading what the loader left in memory, believing none of it.
  *
- * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag. PVH leaves a
- * small record with the addresses of all else. An address may lead nowhere, a size may run past
- * the end. So everything is fetched by copy(), which asks `read` (it knows what can be reached);
- * each size is compared with what is left, each string is cut, and what makes no sense is passed
- * over with a complaint. Only without a memory map can we not go on. What the map itself says is
- * put in order by memmap_insert().
+ * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag; PVH a small
+ * record with the addresses of all else. An address may lead nowhere, a size may run past the end.
+ * So copy() fetches all, `reader` knows what can be reached, each size is compared with what is left,
+ * each string is cut, and nonsense passed over with a complaint. Only a memory map there must be.
  */
 #include <kernel/bootinfo.h>
 #include <kernel/string.h>
@@ -14,8 +12,6 @@
 /* Multiboot2 3.6: tag types. */
 enum { TAG_END, TAG_CMDLINE, TAG_MODULE = 3, TAG_MEMMAP = 6 };
 enum { TAG_FRAMEBUFFER = 8, TAG_RSDP_OLD = 14, TAG_RSDP_NEW };
-
-#define MAX_ENTRIES 4096 /* of a memory map: more is nonsense */
 
 static phys_reader reader;
 static complain_fn warn;
@@ -47,19 +43,16 @@ static void copy_string(char *out, u64 out_bytes, u64 pa, u64 max)
 static void add_ranges(struct memmap *map, u64 pa, u64 nr, u64 entry_bytes)
 {
 	const u8 types[] = { MEM_NR_TYPES, MEM_USABLE, MEM_RESERVED, MEM_ACPI, MEM_NVS, MEM_BAD };
-	struct {
-		u64 start, bytes;
-		u32 type, reserved;
-	} entry;
+	u64 i, entry[3]; /* start, bytes, type: of this one the lower half */
 
-	for (u64 i = 0; i < nr; i++, pa += entry_bytes) {
-		if (i == MAX_ENTRIES || !copy(&entry, pa, sizeof(entry))) {
-			warn("boot: only %lu of %lu entries of the memory map are used", i, nr);
-			return;
-		}
-		memmap_insert(map, entry.start, entry.bytes,
-			      types[entry.type < ARRAY_SIZE(types) ? entry.type : 0]);
+	for (i = 0; i < MIN(nr, 4096) && copy(entry, pa, sizeof(entry)); i++) {
+		u32 type = entry[2];
+
+		memmap_insert(map, entry[0], entry[1], types[type < ARRAY_SIZE(types) ? type : 0]);
+		pa += entry_bytes;
 	}
+	if (i < nr)
+		warn("boot: only %lu of %lu entries of the memory map are used", i, nr);
 }
 
 static void add_module(struct bootinfo *info, u64 start, u64 bytes, u64 name, u64 name_bytes)
@@ -136,14 +129,13 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader read,
 			   complain_fn complain)
 {
-	const char *error = "the loader speaks neither Multiboot2 nor PVH";
+	const char *error;
 
 	reader = read;
 	warn = complain;
 	memset(info, 0, sizeof(*info));
-	if (magic == MULTIBOOT2_MAGIC)
-		error = multiboot2(info, pa);
-	else if (magic == PVH_MAGIC)
-		error = pvh(info, pa);
+	error = magic == MULTIBOOT2_MAGIC ? multiboot2(info, pa) :
+		magic == PVH_MAGIC	  ? pvh(info, pa) :
+					    "the loader speaks neither Multiboot2 nor PVH";
 	return error || info->map.nr ? error : "what the loader left holds no memory map";
 }

@@ -2,24 +2,20 @@
  * entry.S - from the loader's 32-bit world to C in 64 bits.
  *
  * GRUB (Multiboot2) and qemu -kernel (PVH) both leave the CPU in 32-bit protected mode, paging off,
- * segments flat. Code runs where it was loaded, IMAGE_BASE below the addresses it was linked for,
- * hence PHYS(). First CPUID is asked for all that we need. Then paging comes on, and with it long
- * mode, with tables that map the first 4 GiB three times: at 0, since the next instruction is
- * fetched from there; at the direct map's address; and where the image was linked.
- *
+ * segments flat. Code runs IMAGE_BASE below the addresses it was linked for, hence PHYS(). Once CPUID
+ * grants all that we need, paging comes on, and with it long mode. The tables map the first 4 GiB
+ * at 0, whence the next instruction is fetched; in the direct map; and where the image was linked.
  *	PML4[0], [273], [511] ---> PDPT[0..3] ---> four PDs of 512 pages of 2 MiB
  *	                           PDPT[510] ----> the first of these PDs
- *
- * A CPU changes the number of levels only with paging off, so enter_la57() goes back to 32 bits for
- * that. The new root's entries 0, 273 and 511 all lead to the old PML4: 273 happens to be where the
- * direct map of five levels begins, too. Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
+ * A CPU changes the number of levels only with paging off, so enter_la57() goes back to 32 bits.
+ * Entries 0, 273 (again the direct map's) and 511 of the new root all lead to the old PML4.
+ * Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
  */
 #define IMAGE_BASE 0xffffffff80000000
 #define PHYS(symbol) ((symbol) - IMAGE_BASE)
 #define KERNEL_CS 0x08
 #define KERNEL_DS 0x10
 #define CODE32_CS 0x18
-#define COM1 0x3f8
 
 	.section .multiboot, "a"
 	.balign 8
@@ -104,16 +100,14 @@ enter_la57:
 	orl $0x1000, %eax /* LA57 */
 	movl $PHYS(early_root5), %esi
 	jmp paging_on
-
 refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
-	movw $COM1 + 5, %dx
+	movw $0x3f8 + 5, %dx
 1:	inb %dx, %al
-	andb $0x60, %al /* everything sent? */
-	cmpb $0x60, %al
-	jne 1b
+	testb $0x40, %al /* TEMT: everything sent? */
+	jz 1b
 	cmpb $0, (%esi)
 	je 1f
-	movw $COM1, %dx
+	movw $0x3f8, %dx
 	outsb
 	jmp refuse
 1:	movb $0x11, %al
@@ -126,30 +120,23 @@ refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives 
 	.global boot_gdt
 boot_gdt: /* as numbered above; also the beginning of every CPU's own: see cpu.c */
 	.quad 0, 0x00af9b000000ffff, 0x00cf93000000ffff, 0x00cf9b000000ffff
-gdt_pointer:
-	.short 4 * 8 - 1
+gdt_pointer: .short 4 * 8 - 1
 	.long PHYS(boot_gdt)
 
 	.data
-continue_at:
-	.quad boot_main
+continue_at: .quad boot_main
 	.balign 4096
 	.macro root next /* entries 0, 273 and 511; 3: present, writable */
+	.irp gap, 272, 237, 0
 	.quad PHYS(\next) + 3
-	.fill 272, 8, 0
-	.quad PHYS(\next) + 3
-	.fill 237, 8, 0
-	.quad PHYS(\next) + 3
+	.fill \gap, 8, 0
+	.endr
 	.endm
-early_root5:
-	root early_root
-early_root:
-	root pdpt
+early_root5: root early_root
+early_root: root pdpt
 pdpt:	.quad PHYS(pds) + 0x0003, PHYS(pds) + 0x1003, PHYS(pds) + 0x2003, PHYS(pds) + 0x3003
 	.fill 506, 8, 0
 	.quad PHYS(pds) + 3, 0
-pds:	.set page, 0
-	.rept 4 * 512
-	.quad page << 21 | 0x83 /* a leaf of 2 MiB */
-	.set page, page + 1
+pds:	.rept 4 * 512
+	.quad (. - pds) << 18 | 0x83 /* a leaf: the next 2 MiB with every 8 bytes */
 	.endr

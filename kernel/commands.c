@@ -1,10 +1,10 @@
 /*
  * commands.c - what can be typed at the prompt.
  *
- * Wrong input changes nothing and says what is wrong with it. The monitor has counted and read the
- * arguments. What only mm/ can judge, such as whether an address is the start of an area, is
- * left to mm/: it panics before it changes anything, and here that panic is caught and its message
- * shown. Addresses are touched by probe_*(), which survive a fault; then the fault is explained.
+ * Wrong input changes nothing and says what is wrong with it. What only mm/ can judge, such as
+ * whether an address is the start of an area, is left to mm/: it panics before it changes anything,
+ * and here that panic is caught and its message shown. Addresses are touched by probe_*(), which
+ * survive a fault; then the fault is explained.
  */
 #include <arch/machine.h>
 #include <kernel/explain.h>
@@ -45,6 +45,7 @@ static void new_area(const void *p)
 	struct vmalloc_stats stats;
 	struct vm_area area;
 
+	vmalloc_stats(&stats);
 	if (p && find_vm_area((vaddr_t)p, &area)) {
 		printk("0x%lx-0x%lx, %lu pages\n", area.start, vm_area_end(&area) - 1,
 		       area.nr_pages);
@@ -52,7 +53,6 @@ static void new_area(const void *p)
 		       rec_str("kind", vm_kind_name(area.kind)),
 		       rec_code("caller", address_map.image + area.caller));
 	} else {
-		vmalloc_stats(&stats);
 		printk("refused: %lu frames are free, and %lu pages in one piece of the window\n",
 		       nr_free_pages(), stats.largest);
 	}
@@ -60,11 +60,10 @@ static void new_area(const void *p)
 
 static void new_alias(unsigned nr, const u64 *pa)
 {
-	struct page *pages[ARGS_MAX];
+	struct page *pages[ARGS_MAX], *head;
 
 	for (unsigned i = 0; i < nr; i++) {
-		struct page *head = page_head(pa[i] >> PAGE_SHIFT);
-
+		head = page_head(pa[i] >> PAGE_SHIFT);
 		if (!head || head->state == PG_FREE || head->state == PG_RESERVED ||
 		    head->state == PG_TABLE) {
 			printk("refused: the frame at 0x%lx is %s; take one that `map` shows\n",
@@ -123,10 +122,11 @@ static void peek(vaddr_t va, u64 bytes)
 static void poke(vaddr_t va, u64 value)
 {
 	u8 before;
+	bool known = probe_read(va, &before); /* if not, the write faults, and is told as one */
 
 	if (value > 0xff)
 		printk("0x%lx is more than a byte\n", value);
-	else if (probe_read(va, &before) && probe_write(va, value))
+	else if (probe_write(va, value) && known)
 		printk("0x%lx: was %02x, is %02lx\n", va, before, value);
 	else
 		explain_fault(last_probe_fault());
@@ -163,16 +163,19 @@ COMMAND(map, "[VA] [LAST]", "what is mapped: in the window, in VA's area, from V
 	printk("%lu mappings\n", map(nr, n)));
 COMMAND(walk, "VA", "the page walk to an address", explain_walk(n[0]));
 COMMAND(alias, "PA", "a frame's addresses", printk("%lu mappings\n", show_alias(paddr(n[0]))));
-COMMAND(vmalloc, "SIZE", "a new area, of frames from anywhere", new_area(vmalloc(n[0])));
+COMMAND(vmalloc, "SIZE", "a new area, of frames from anywhere",
+	n[0] ? new_area(vmalloc(n[0])) : printk("refused: 0 bytes are no area\n"));
 COMMAND(vmap, "PA...", "a new area, of these frames that are in use", new_alias(nr, n));
 COMMAND(vfree, "VA", "give back an area of vmalloc or vmap", give_back(free_area, n[0]));
 COMMAND(purge, "", "flush what was freed", printk("%lu pages released\n", vm_unmap_aliases()));
 COMMAND(kmalloc, "SIZE", "memory whose frames are neighbours",
-	new_block(kmalloc(n[0], GFP_KERNEL)));
+	n[0] ? new_block(kmalloc(n[0], GFP_KERNEL)) : printk("refused: 0 bytes are no block\n"));
 COMMAND(kfree, "VA", "give it back", give_back(free_block, n[0]));
 COMMAND(peek, "VA [SIZE]", "the bytes there, at most 4K of them", peek(n[0], nr > 1 ? n[1] : 64));
 COMMAND(poke, "VA BYTE", "write one there", poke(n[0], n[1]));
 COMMAND(fault, "r|w|x VA", "read, write or execute there, and see", fault(text[0], n[1]));
-COMMAND(check, "", "is mm/ sound?", failed = mm_check(printk_line); printk("%lu faults\n", failed));
-COMMAND(reboot, "", "start the machine anew", rec_run_end("reboot"); machine_reboot());
+COMMAND(check, "", "is mm/ sound?", failed = mm_check(printk_line);
+	failed ? printk("%lu faults\n", failed) : printk("sound: nothing wrong found\n"));
+COMMAND(reboot, "", "reset the machine; make run then ends", rec_run_end("reboot");
+	machine_reboot());
 COMMAND(exit, "", "power off", words.exit = true);

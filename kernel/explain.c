@@ -2,12 +2,10 @@
  * explain.c - a fault in words.
  *
  * The CPU says little when it refuses an access: the address and five bits. All else can be found
- * out: we walk the page tables as it did, print each entry on the way, and ask of the one where
- * it ended what is mapped there, what that permits, and whose guard it is. From this follows which
- * of a dozen mistakes it was (fault_why), and the table of advice says what to look for.
- *
- * This runs inside a fault, perhaps in the middle of a change to what it looks at. So it takes no
- * lock of mm/, allocates nothing, and reads page tables and memmap only, which are always whole.
+ * out: we walk the page tables as it did, and ask of the entry where the walk ended what is mapped
+ * there, what that permits, and whose guard it is. From this follows which of a dozen mistakes it
+ * was. This runs inside a fault, perhaps in the middle of a change to what it looks at. So it takes
+ * no lock of mm/, allocates nothing, and reads page tables and memmap only, which are always whole.
  */
 #include <kernel/explain.h>
 #include <kernel/printk.h>
@@ -23,38 +21,35 @@ static const struct advice {
 } advice[] = {
 	{ "guard", "a loop or copy ran off the area", "compare its size with the indexes used" },
 	{ "freed", "a use after vfree or vunmap", "who still holds the pointer?" },
-	{ "null", "a NULL pointer, plus a member's offset",
-	  "which call's failure went unchecked?" },
+	{ "null", "a NULL pointer, plus a member's offset", "which call failed, unchecked?" },
 	{ "stack", "deep recursion, or large local arrays", "see the backtrace; use kmalloc" },
 	{ "readonly", "a write to code or to a constant", "string literals are constants, too" },
 	{ "noexec", "a bad function pointer or return address", "only text can be executed" },
-	{ "noncanonical", "no pointer at all, but other data",
-	  "who overwrote it, or never set it?" },
+	{ "noncanonical", "no pointer at all, but other data", "who overwrote it?" },
 	{ "noram", "phys_to_virt() of what is no RAM", "compare with the table that `mem` prints" },
 	{ "reserved", "a page table was overwritten", "run `check`; see who writes to its frame" },
 	{ "stale", "a missing flush: the tables permit it", "flush every CPU after a change" },
 	{ "early", "an access before mm_init()", "boot maps the first 4 GiB and the image only" },
-	{ "unmapped", "a wild pointer; in the window, or one freed long ago",
-	  "see `layout`, `areas`" },
+	{ "unmapped", "a wild pointer, or one freed long ago", "see `layout`, `areas`" },
 };
 
 /* The area that va lies in, else behind (overruns are likelier than underruns), else before. */
 static bool area_near(vaddr_t va, struct vm_area *area)
 {
-	return find_vm_area(ALIGN_DOWN(va, PAGE_SIZE) - 1, area) || find_vm_area(va, area);
+	return kernel_pt.root &&
+	       (find_vm_area(ALIGN_DOWN(va, PAGE_SIZE) - 1, area) || find_vm_area(va, area));
 }
 
 const char *fault_why(const struct fault *f)
 {
-	bool mapped, near, write = f->access == ACCESS_WRITE, fetch = f->access == ACCESS_FETCH;
+	bool write = f->access == ACCESS_WRITE, fetch = f->access == ACCESS_FETCH;
 	struct vm_area area;
 	struct mapping m;
+	bool mapped = kernel_pt.root && pt_lookup(&kernel_pt, f->va, &m);
+	bool near = area_near(f->va, &area);
 
-	if (!kernel_pt.root)
-		return "early";
-	mapped = pt_lookup(&kernel_pt, f->va, &m);
-	near = area_near(f->va, &area);
-	return !f->page_fault || !va_canonical(f->va, kernel_pt.levels)	   ? "noncanonical" :
+	return !kernel_pt.root						   ? "early" :
+	       !f->page_fault || !va_canonical(f->va, kernel_pt.levels)	   ? "noncanonical" :
 	       f->reserved_bit						   ? "reserved" :
 	       mapped && write && m.prot != PAGE_KERNEL			   ? "readonly" :
 	       mapped && fetch && m.prot != PAGE_KERNEL_ROX		   ? "noexec" :
@@ -109,7 +104,7 @@ void explain_fault(const struct fault *f)
 	const char *why = fault_why(f);
 	const struct advice *a = advice;
 	struct vm_area area;
-	bool near = kernel_pt.root && area_near(f->va, &area);
+	bool near = area_near(f->va, &area);
 
 	while (strcmp(a->why, why) != 0)
 		a++;

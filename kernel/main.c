@@ -1,9 +1,9 @@
 /*
  * main.c - from boot to work.
  *
- * boot/ has left the machine in long mode, the command line parsed and the memory map read. Now mm/
- * comes up, and the work that the command line asks for is done: each word of work is a command of
- * the monitor that runs by itself. Without `exit` among the words a person goes on at the prompt.
+ * boot/ has left the machine in long mode, the command line parsed, the memory map read. Now mm/
+ * comes up, and the command line's work is done: each word of work is a command of the monitor that
+ * runs by itself. Without `exit` among the words a person goes on at the prompt.
  */
 #include <arch/cpu.h>
 #include <arch/machine.h>
@@ -21,12 +21,12 @@ static void hello(void)
 
 	for (enum memmap_type type = 0; type < MEM_NR_TYPES; type++)
 		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
-	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables, %s", SIZE(ram), nr_cpus(),
-		    address_map.levels, cpu_features_text());
-	printk("started over %s with the words: %s\n", bootinfo.protocol, bootinfo.cmdline);
+	printk_line("Tessera: %s of RAM, %u CPU, %d-level page tables\nCPU features: %s", SIZE(ram),
+		    nr_cpus(), address_map.levels, cpu_features_text());
+	printk("started over %s %s%s\n", bootinfo.protocol,
+	       *bootinfo.cmdline ? "with the words: " : "without words", bootinfo.cmdline);
 	if (map->wrapping || map->beyond || map->unknown || map->dropped)
-		printk("its memory map has flaws: %u ranges that wrap, %u above 16 TiB (clipped), "
-		       "%u of unknown type (reserved), %u too many (dropped)\n",
+		printk("its memory map: %u wrap, %u above 16 TiB, %u of unknown type, %u lost\n",
 		       map->wrapping, map->beyond, map->unknown, map->dropped);
 	record("boot", rec_num("levels", address_map.levels), rec_num("cpus", nr_cpus()),
 	       rec_num("frames", ram >> PAGE_SHIFT), rec_str("cmdline", bootinfo.cmdline));

@@ -3,9 +3,8 @@
  *
  * A terminal sends keys as bytes and shows the bytes it is sent, nothing more: the line, its cursor
  * and its history are ours to keep. Keys that send escape sequences (arrows, Home, ...) become the
- * control character that does the same in Emacs and bash, so that there is one set of keys; and
- * every key that edits takes a stretch, perhaps an empty one, out of the line and leaves the cursor
- * there. A letter at the line's end is echoed; after all else the line is drawn anew.
+ * control character that does the same in bash, so that there is one set of keys. Every key that
+ * edits takes a stretch, perhaps an empty one, out of the line and leaves the cursor there.
  */
 #include <arch/machine.h>
 #include <kernel/monitor.h>

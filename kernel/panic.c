@@ -1,7 +1,6 @@
 /*
  * panic.c - how the kernel stops, and how a test survives that.
  *
- * Whoever finds that something is wrong calls panic() with a message that a person can act on.
  * What the report reads may be what is broken, so it may panic itself: then that is said too, and
  * of the rest only what every run ends with. A third panic only stops. So nothing can loop.
  *
@@ -34,14 +33,12 @@ bool panicking(void)
 static void report(const char *message, vaddr_t frame)
 {
 	vaddr_t pcs[24];
-	unsigned nr;
 
 	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
 	record("panic", rec_str("what", message));
 	printk("called from, innermost first:\n");
-	nr = backtrace(pcs, ARRAY_SIZE(pcs), frame);
-	for (unsigned i = 0; i < nr; i++) /* - 1: behind a call the next function may begin */
-		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1));
+	for (unsigned i = 0, nr = backtrace(pcs, ARRAY_SIZE(pcs), frame); i < nr; i++)
+		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1)); /* in the call */
 	if (!words.exit)
 		printk("The machine stops here; with the word `exit` it would power off.\n");
 }
@@ -60,17 +57,17 @@ void panic(const char *fmt, ...)
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
+	vsnprintf(message, sizeof(message), fmt,
+		  args); /* if it faults, that is reported */
 	before = __atomic_fetch_add(&panics, 1, __ATOMIC_RELAXED);
-	if (before > 2)
-		machine_halt();
-	vsnprintf(message, sizeof(message), fmt, args);
-	if (before == 0)
-		report(message, (vaddr_t)__builtin_frame_address(0));
-	else if (before == 1)
-		printk_line("PANIC while that was reported: %s", message);
-	if (before < 2)
+	if (before < 2) {
+		if (before == 0)
+			report(message, (vaddr_t)__builtin_frame_address(0));
+		else
+			printk_line("PANIC while that was reported: %s", message);
 		rec_run_end("panic");
-	if (words.exit)
+	}
+	if (words.exit && before <= 2)
 		machine_exit(1);
 	machine_halt();
 }

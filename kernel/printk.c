@@ -1,11 +1,10 @@
 /*
  * printk.c - text for people, and the numbers that they type.
  *
- * One formatter serves printk and snprintf alike: it puts characters into a sink, which is either a
- * buffer or the console, COM1. So nothing is allocated, and lines on the console have any length.
- *
- * A lock keeps the lines of two CPUs apart. Two do not wait for it: a fault inside printk, whose
- * report would wait for itself, and a panic: the lock's holder may never run again.
+ * One formatter puts characters into a sink: a buffer, or the console, COM1. So nothing is
+ * allocated, and lines on the console have any length. A lock keeps the lines of two CPUs apart.
+ * Two do not wait for it: a fault inside printk, whose report would wait for itself, and a panic:
+ * the lock's holder may never run again.
  */
 #include <arch/machine.h>
 #include <kernel/printk.h>
@@ -89,7 +88,7 @@ static const char *get_spec(const char *fmt, struct sink *sink)
 static void format(struct sink *sink, const char *start, va_list args)
 {
 	const char *fmt, *string;
-	char symbol[SYMBOL_TEXT];
+	char symbol[SYMBOL_TEXT], sign;
 	s64 number;
 
 	for (; *start; start = fmt + 1) {
@@ -97,11 +96,8 @@ static void format(struct sink *sink, const char *start, va_list args)
 		switch (fmt == start ? '\0' : *fmt) {
 		case 'd':
 			number = sink->is_long ? va_arg(args, long) : va_arg(args, int);
-			put_number(sink,
-				   number < 0	     ? '-' :
-				   sink->flag == '+' ? '+' :
-						       '\0',
-				   number < 0 ? -(u64)number : (u64)number, 10);
+			sign = number < 0 ? '-' : sink->flag == '+' ? '+' : '\0';
+			put_number(sink, sign, number < 0 ? -(u64)number : (u64)number, 10);
 			break;
 		case 'u':
 		case 'x':
@@ -207,8 +203,8 @@ const char *size_text(char out[SIZE_TEXT], u64 bytes)
 	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	unsigned unit = 0;
 
-	for (; bytes >= 16 * KiB || (bytes && bytes % KiB == 0); bytes /= KiB)
-		unit++;
+	for (; bytes >= 16 * KiB || (bytes && bytes % KiB == 0); unit++)
+		bytes = bytes / KiB + (bytes % KiB >= KiB / 2);
 	snprintf(out, SIZE_TEXT, "%lu %s", bytes, units[unit]);
 	return out;
 }

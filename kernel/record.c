@@ -1,10 +1,9 @@
 /*
  * record.c - what happened, for programs: one JSON object a line.
  *
- * A record is built in a buffer and leaves in one piece, so that a panic in the middle of one
- * tears nothing: the half-built record is dropped and its number given to the next. So seq has no
- * gap, and a reader who sees one knows that output was lost. The buffer has room for the longest
- * strings that there are, each character escaped. Nothing here needs memory.
+ * A record is built in a buffer and leaves in one piece. A panic in the middle of one tears
+ * nothing: what was built is dropped and its number given to the next. So seq has no gap, and a
+ * reader who sees one knows that output was lost. The longest strings fit, escaped.
  */
 #include <arch/machine.h>
 #include <kernel/printk.h>

@@ -1,14 +1,11 @@
 /*
- * show.c - what memory looks like, in tables.
+ * show.c - what memory looks like, in tables: rows on COM1 for eyes and grep, and the same values
+ * in records on COM2. Nothing here keeps books: a table is read off what the machine works with at
+ * this moment: mappings from the page tables that the CPU walks, areas from the guard entries in
+ * them, frames from the struct pages.
  *
- * Every table comes twice from the same values: rows of fixed columns on COM1, for eyes and for
- * grep, and records on COM2, for scripts. Nothing here keeps books: a table is read off what the
- * machine works with at this moment. Mappings, and what they permit, come from the page tables
- * that the CPU walks; areas from the guard entries in them; frames from the struct pages.
- *
- * Page tables are sparse: 256 TiB of addresses hang in a few dozen of them. pt_next() jumps over
- * what is absent, so looking at everything costs what is mapped, not what could be. Ranges of
- * addresses include their last byte: the topmost ends at 2^64 - 1, which has no successor.
+ * Page tables are sparse: pt_next() jumps over what is absent, so looking at everything costs what
+ * is mapped, not what could be. Ranges include their last byte: 2^64 - 1 has no successor.
  */
 #include <kernel/printk.h>
 #include <kernel/record.h>
@@ -65,10 +62,9 @@ void show_buddy(void)
 
 	page_stats(&stats);
 	printk("order      block  free blocks  free frames\n");
-	for (unsigned order = 0; order <= MAX_ORDER; order++) {
-		u64 n = stats.free_blocks[order];
-
-		printk("%5u  %9s  %11lu  %11lu\n", order, SIZE(PAGE_SIZE << order), n, n << order);
+	for (u64 order = 0, n; order <= MAX_ORDER; order++) {
+		n = stats.free_blocks[order];
+		printk("%5lu  %9s  %11lu  %11lu\n", order, SIZE(PAGE_SIZE << order), n, n << order);
 		record("buddy", rec_num("order", order), rec_num("free", n));
 	}
 }

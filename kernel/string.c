@@ -1,10 +1,9 @@
 /*
  * string.c - moving bytes, and the few string functions that the kernel needs.
  *
- * Even a freestanding compiler calls memset, memcpy, memmove and memcmp by itself, to copy a
- * struct for instance, so somebody has to write them. It also knows their loops when it sees them,
- * and would make a loop inside memset a call of memset. So the loops are the CPU's own, one
- * instruction each; the words of 8 bytes matter for page tables and junk, which fill whole pages.
+ * Even a freestanding compiler calls memset, memcpy, memmove and memcmp by itself, so somebody has
+ * to write them. It knows their loops when it sees them, and would make a loop inside memset a call
+ * of memset: so the loops are the CPU's own instructions. Words of 8 bytes pay for whole pages.
  */
 #include <kernel/printk.h>
 #include <kernel/string.h>

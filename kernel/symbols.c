@@ -1,9 +1,8 @@
 /*
  * symbols.c - from a code address to a name.
  *
- * The build links the kernel twice: tools/symbols makes a table of the functions of the first
- * link, and the second, which moves no code, takes it in. Entries are sorted offsets from the base
- * of the image; a function is taken to reach up to the next one.
+ * The build links twice: tools/symbols makes a table of the functions of the first link, and the
+ * second, which moves no code, takes it in. A function is taken to reach up to the next one.
  */
 #include <arch/mmu.h>
 #include <kernel/printk.h>

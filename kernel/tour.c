@@ -1,13 +1,10 @@
 /*
  * tour.c - what a person sees first: one lesson, done before your eyes.
  *
- * kmalloc needs frames that are neighbours. vmalloc takes any, and lays them side by side where
- * only addresses have to be: in its window. To see the difference one needs memory in pieces, so
- * the tour breaks it: it takes every frame there is, gives back every second one, and asks both for
- * the same 64 KiB. Then it looks at what came of it, entry by entry.
- *
- * Nothing printed here is known beforehand. Each claim is a comparison made on this machine, now;
- * it is printed with its outcome and left as a `tour` record. One that fails fails the run.
+ * kmalloc needs frames that are neighbours. vmalloc takes any, and lays them side by side in its
+ * window. To see the difference one needs memory in pieces: the tour takes every frame there is,
+ * gives back every second one, and asks both for the same 64 KiB. Nothing printed is known before:
+ * each claim is a comparison made on this machine, now, printed and left as a `tour` record.
  */
 #include <kernel/explain.h>
 #include <kernel/printk.h>
@@ -37,11 +34,9 @@ static void claim(bool holds, const char *name, const char *text)
 
 static void give_back(struct page_list *list)
 {
-	while (list->first) {
-		struct page *page = pfn_to_page(list->first);
-
+	for (struct page *page; list->first; __free_pages(page, 0)) {
+		page = pfn_to_page(list->first);
 		page_list_remove(list, page);
-		__free_pages(page, 0);
 	}
 }
 

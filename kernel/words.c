@@ -1,9 +1,8 @@
 /*
  * words.c - the kernel's command line.
  *
- * One table says of each word what kind of value it takes and where that goes; the complaints quote
- * it. A bad word never stops the boot: it keeps its default and is named, with what would have
- * been right. docs/kernel-words.md is the same table for people.
+ * One table says what each word takes and where that goes; the complaints quote it. A bad word
+ * never stops the boot: it keeps its default and is named, with what would have been right.
  */
 #include <kernel/printk.h>
 #include <kernel/string.h>
@@ -94,33 +93,29 @@ static bool set(struct words *w, const struct known *k, const char *word)
 	return false;
 }
 
-/* One word, as it stands on the line. False if it is bad. */
-static bool parse_word(struct words *w, const char *word, complain_fn complain)
-{
-	const char *equals = strchr(word, '=');
-	const struct known *best = NULL;
-	unsigned least = NEARER_NONE;
-	char name[16]; /* with the = */
-
-	strlcpy(name, word, equals ? MIN((size_t)(equals - word) + 2, sizeof(name)) : sizeof(name));
-	for (const struct known *k = known; k < known + ARRAY_SIZE(known); k++)
-		if (nearer_word(*k->takes ? name : word, k->name, &least))
-			best = k;
-	if (least == 0 && set(w, best, word))
-		return true;
-	complain("kernel word '%s' has no effect: did you mean %s%s?", word,
-		 best ? best->name : "one of docs/kernel-words.md", best ? best->takes : "");
-	return false;
-}
-
 unsigned words_parse(const char *line, struct words *w, complain_fn complain)
 {
-	char copy[sizeof(w->work)], *rest = copy, *word;
+	char copy[sizeof(w->work)], *rest = copy, *word, *equals;
 	unsigned bad = 0;
 
 	*w = (struct words){ 0 };
 	strlcpy(copy, line, sizeof(copy));
-	while ((word = next_word(&rest, " \t\n")))
-		bad += !parse_word(w, word, complain);
+	while ((word = next_word(&rest, " \t\n"))) {
+		const struct known *best = NULL;
+		unsigned least = NEARER_NONE;
+		char name[16]; /* with the = */
+
+		equals = strchr(word, '=');
+		strlcpy(name, word, equals ? MIN(equals - word + 2ul, sizeof(name)) : sizeof(name));
+		for (const struct known *k = known; k < known + ARRAY_SIZE(known); k++)
+			if (nearer_word(*k->takes ? name : word, k->name, &least))
+				best = k;
+		if (least == 0 && set(w, best, word))
+			continue;
+		complain("kernel word '%s' has no effect: did you mean %s%s?", word,
+			 best ? best->name : "one of docs/kernel-words.md",
+			 best ? best->takes : "");
+		bad++;
+	}
 	return bad;
 }

@@ -15,12 +15,10 @@
  * It stops nothing: whoever calls it sees to it that nothing else runs.
  */
 #include <kernel/panic.h>
-#include <mm/memmap.h>
 #include <mm/mm.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
-#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 #define TOP ALIGN_DOWN(~0ul, PAGE_SIZE) /* the end of what is looked at, so that none wraps */

@@ -15,7 +15,6 @@
  */
 #include <kernel/panic.h>
 #include <kernel/string.h>
-#include <mm/memmap.h>
 #include <mm/mm.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>

@@ -23,22 +23,6 @@
 
 struct memmap memmap;
 
-const char *memmap_type_name(enum memmap_type type)
-{
-	static const char *const names[MEM_NR_TYPES] = {
-		[MEM_USABLE] = "usable", [MEM_TABLES] = "tables",     [MEM_VMEMMAP] = "vmemmap",
-		[MEM_MODULE] = "module", [MEM_IMAGE] = "image",	      [MEM_ACPI] = "acpi",
-		[MEM_NVS] = "nvs",	 [MEM_RESERVED] = "reserved", [MEM_BAD] = "bad",
-	};
-
-	return type < MEM_NR_TYPES ? names[type] : "?";
-}
-
-bool memmap_is_ram(enum memmap_type type)
-{
-	return type <= MEM_ACPI;
-}
-
 /* Add a piece behind all others, glued to the last if it continues it. False: no room. */
 static bool append(struct memrange *list, unsigned *nr, u64 start, u64 end, enum memmap_type type)
 {

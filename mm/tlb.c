@@ -100,12 +100,6 @@ u64 tlb_purge(void)
 	return released;
 }
 
-/* How many pages may wait: less when memory is short. */
-static u64 batch_limit(void)
-{
-	return MIN(BATCH_MAX_PAGES, nr_free_pages() / 8);
-}
-
 void tlb_defer(struct tlb_deferred *self, u64 nr_pages)
 {
 	irqflags_t flags = spin_lock(&tlb_lock);
@@ -115,7 +109,8 @@ void tlb_defer(struct tlb_deferred *self, u64 nr_pages)
 	waiting.first = self;
 	waiting.nr_pages += nr_pages;
 	counts.deferred += nr_pages;
-	due = tlb_mode == TLB_EAGER || waiting.nr_pages > batch_limit();
+	due = tlb_mode == TLB_EAGER || waiting.nr_pages > BATCH_MAX_PAGES ||
+	      waiting.nr_pages > nr_free_pages() / 8; /* memory is short */
 	spin_unlock(&tlb_lock, flags);
 	if (due)
 		tlb_purge();

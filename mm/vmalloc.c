@@ -28,10 +28,7 @@
  * Neither step needs memory. An allocation that fails half-way takes the same road back.
  */
 #include <kernel/panic.h>
-#include <kernel/string.h>
-#include <mm/memmap.h>
 #include <mm/pagetable.h>
-#include <mm/tlb.h>
 #include <mm/vmalloc.h>
 
 #define BULK 64 /* frames moved at a time */
@@ -244,11 +241,6 @@ static void publish_area(const struct vm_area *area)
 	count(&now.used, area->nr_pages);
 }
 
-static struct vm_area describe(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
-{
-	return (struct vm_area){ 0, nr_pages, kind, caller - address_map.image };
-}
-
 static void *try_vmalloc(struct vm_area *area, gfp_t gfp)
 {
 	if (area->nr_pages > nr_free_pages() || !reserve_area(area))
@@ -266,7 +258,7 @@ static void *try_vmalloc(struct vm_area *area, gfp_t gfp)
 static void *vmalloc_area(u64 bytes, gfp_t gfp, vaddr_t caller)
 {
 	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
-	struct vm_area area = describe(nr_pages, VM_ALLOC, caller);
+	struct vm_area area = { 0, nr_pages, VM_ALLOC, caller - address_map.image };
 	void *p;
 
 	if (!nr_pages || nr_pages > AREA_MAX_PAGES)
@@ -289,7 +281,7 @@ void *vzalloc(u64 bytes)
 
 void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
 {
-	struct vm_area area = describe(nr_pages, VM_MAP, CALLER());
+	struct vm_area area = { 0, nr_pages, VM_MAP, CALLER() - address_map.image };
 
 	if (!nr_pages || nr_pages > AREA_MAX_PAGES ||
 	    (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))

@@ -338,50 +338,38 @@ struct tally {
 	complain_fn complain;
 };
 
-static u32 priority_of(const struct vmrange *node)
-{
-	return node ? node->priority : 0;
-}
+#define COMPLAIN(tally, ...) ((tally)->faults++, (tally)->complain(__VA_ARGS__))
 
-static void check_node(struct vmrange *node, struct tally *tally)
+static void check_node(const struct vmrange *node, const struct vmrange *above, struct tally *tally)
 {
-	u64 largest, above;
-
 	if (!node)
 		return;
-	largest = MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right)));
-	above = MAX(priority_of(node->left), priority_of(node->right));
-	check_node(node->left, tally);
-	if (!node->nr_pages || (tally->ranges && node->start <= tally->last_end)) {
-		tally->faults++;
-		tally->complain("free range at page 0x%lx, %lu pages: the one before ends at 0x%lx",
-				node->start, node->nr_pages, tally->last_end);
-	}
+	check_node(node->left, node, tally);
+	if (!node->nr_pages || (tally->ranges && node->start <= tally->last_end))
+		COMPLAIN(tally, "free range at page 0x%lx, %lu pages: the one before ends at 0x%lx",
+			 node->start, node->nr_pages, tally->last_end);
+	if (node->largest !=
+	    MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right))))
+		COMPLAIN(tally, "free range at page 0x%lx: largest below is not %lu", node->start,
+			 node->largest);
+	if (above && above->priority < node->priority)
+		COMPLAIN(tally, "free range at page 0x%lx is no heap", node->start);
 	tally->ranges++;
 	tally->pages += node->nr_pages;
 	tally->last_end = end_of(node);
-	check_node(node->right, tally);
-	if (largest != node->largest || above > node->priority) {
-		tally->faults++;
-		tally->complain("free range at page 0x%lx: largest below is %lu pages, not %lu; or "
-				"it stands above a higher priority",
-				node->start, largest, node->largest);
-	}
+	check_node(node->right, node, tally);
 }
 
 u64 vmwindow_check(struct vmwindow *w, complain_fn complain)
 {
 	struct tally tally = { .complain = complain };
 
-	check_node(w->free, &tally);
-	if (w->free && (tree_find(w, w->start - 1) || tally.last_end > w->end)) {
-		tally.faults++;
-		complain("window: a free range reaches out of it");
-	}
-	if (tally.ranges != w->nr_free_ranges || tally.pages != w->pages_free) {
-		tally.faults++;
-		complain("window: %lu free ranges of %lu pages counted, %lu of %lu recorded",
+	check_node(w->free, NULL, &tally);
+	if (tree_find(w, w->start - 1) || tally.last_end > w->end)
+		COMPLAIN(&tally, "window: a free range reaches out of it");
+	if (tally.ranges != w->nr_free_ranges || tally.pages != w->pages_free)
+		COMPLAIN(&tally,
+			 "window: %lu free ranges of %lu pages counted, %lu of %lu recorded",
 			 tally.ranges, tally.pages, w->nr_free_ranges, w->pages_free);
-	}
 	return tally.faults;
 }

@@ -1,30 +1,25 @@
 /*
  * cpu.c - one CPU: its number, its descriptor tables, its protections, its stack's frames.
  *
- * Segments have no part in protection any more, but the CPU wants a table of them (GDT) all the
- * same; of a task's state (TSS) it uses the stack pointers only. Three exceptions change to a
- * stack of their own, through the TSS's interrupt stack table (IST), as they may strike when the
- * one in use is no good: double fault, NMI, machine check. Each CPU has its own GDT and TSS; all
- * share one IDT. Then every protection is turned on that the CPU has: a kernel without user code
- * loses nothing by forbidding itself to execute (SMEP) or touch (SMAP) user pages, and a page
- * marked so by mistake shows at once. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7, 15.6.
+ * Segments protect nothing any more, but the CPU wants a table of them (GDT) all the same; of a
+ * task's state (TSS) it uses the stack pointers only. Double fault, NMI and machine check may
+ * strike when the stack in use is no good: each has its own, by the TSS's table (IST). Then every
+ * protection is turned on that there is: we have no user pages, so forbidding ourselves to execute
+ * (SMEP) or touch (SMAP) them shows mistakes. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7, 15.6.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>
 
-struct packed tss {
-	u32 reserved0;
-	u64 rsp[3], ist[8], reserved1; /* ist[0] is never used */
-	u16 reserved2, io_map;
-};
-_Static_assert(sizeof(struct tss) == 104, "the CPU fixes the TSS's layout");
-
 static struct cpu_tables {
-	struct cpu cpu; /* GS points here */
-	u64 gdt[6];	/* null, code, data, 32-bit code, the TSS in two */
-	struct tss tss;
+	u64 id;	    /* GS points here */
+	u64 gdt[6]; /* null, code, data, 32-bit code, the TSS in two */
+	struct packed {
+		u32 reserved0;
+		u64 rsp[3], ist[8], reserved1; /* ist[0] is never used */
+		u16 reserved2, io_map;
+	} tss;
 } cpus[NR_CPUS] aligned_to(16);
 
 static u64 idt[NR_VECTORS][2];
@@ -75,7 +70,7 @@ void cpu_init(u32 id)
 		u16 limit;
 		const void *base;
 	} gdtr = { sizeof(t->gdt) - 1, t->gdt }, idtr = { sizeof(idt) - 1, idt };
-	u64 tss = (u64)&t->tss, gs = (u64)t;
+	u64 tss = (u64)&t->tss;
 
 	for (u64 i = 0; i < NR_VECTORS; i++) {
 		u64 stub = (u64)trap_stubs + i * 16;
@@ -90,9 +85,9 @@ void cpu_init(u32 id)
 	memcpy(t->gdt, boot_gdt, sizeof(boot_gdt));
 	t->gdt[4] = 103 | (tss & 0xffffff) << 16 | 0x89ul << 40 | (tss >> 24 & 0xff) << 56;
 	t->gdt[5] = tss >> 32;
-	t->cpu.id = id;
+	t->id = id;
 	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
-	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(gs), "d"(gs >> 32)); /* IA32_GS_BASE */
+	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(t), "d"((u64)t >> 32)); /* IA32_GS_BASE */
 	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
 		if (cpu_has(f->name))
 			WRITE_CR(4, READ_CR(4) | f->cr4);
@@ -103,16 +98,14 @@ u32 nr_cpus(void)
 	return 1;
 }
 
-/* One CPU runs so far, so there is no other. */
 void on_other_cpus(void (*fn)(void *), void *arg)
 {
-	(void)fn, (void)arg;
+	(void)fn, (void)arg; /* one CPU runs so far */
 }
 
 /*
- * A function begins by pushing its caller's rbp, so frames form a list: rbp leads to the next
- * one's, and above that lies the return address. Stacks keep to 16 bytes (System V ABI, 3.2.2), so
- * both lie in one page. The list may be damaged: perhaps that is why we are asked.
+ * Each function pushes its caller's rbp, so frames form a list, with the return address above each
+ * link: in the same page, by the ABI's 16 bytes. If it is damaged, that may be why we are asked.
  */
 unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp)
 {

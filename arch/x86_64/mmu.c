@@ -2,11 +2,9 @@
  * mmu.c - the MMU's registers, and where everything lies.
  *
  * The address map is Linux's (Documentation/x86/x86_64/mm.rst), once for 4 and once for 5 levels.
- * The image's sections come from linker.ld; each stack in it has a page below that is never
- * mapped, so that an overflow faults instead of overwriting what lies there.
- *
- * A translation marked global survives a load of CR3. So to forget everything CR4.PGE is switched
- * off and on, which drops all there is, of every kind (Intel SDM Vol. 3A, 4.10.4.1).
+ * Each stack in the image has a page below that is never mapped, so that an overflow faults
+ * instead of overwriting what lies there. A translation marked global survives a load of CR3. So to
+ * forget everything CR4.PGE is switched off and on (Intel SDM Vol. 3A, 4.10.4.1).
  */
 #include <arch/cpu.h>
 #include <arch/mmu.h>
@@ -14,31 +12,29 @@
 #include <kernel/panic.h>
 #include <mm/memmap.h>
 
-#define FLUSH_ALL_PAGES 64 /* from here on, forgetting everything costs less than INVLPGs */
-
-/* From linker.ld. */
 extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[];
-extern char __data_start[], __data_end[], __stacks_start[], __stacks_end[];
+extern char __data_start[], __data_end[], __stacks_start[], __stacks_end[]; /* linker.ld */
 
 char stacks[NR_STACKS][5 * PAGE_SIZE] __attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
 
-/* clang-format off */
-#define SECTION(name, start, end, prot) { name, (vaddr_t)(start), (vaddr_t)(end), prot }
-#define STACK(name, n)                                                     \
-	SECTION("guard", stacks[n], stacks[n] + PAGE_SIZE, PAGE_NONE),     \
-	SECTION(name, stacks[n] + PAGE_SIZE, stacks[(n) + 1], PAGE_KERNEL)
-/* clang-format on */
+#define SPAN(from, to) (u64)(from), (u64)(to)
+#define GUARD(n) SPAN(stacks[n], stacks[n] + PAGE_SIZE), PAGE_NONE
+#define STACK(n) SPAN(stacks[n] + PAGE_SIZE, stacks[(n) + 1]), PAGE_KERNEL
 
 static const struct image_section sections[] = {
-	SECTION("text", __text_start, __text_end, PAGE_KERNEL_ROX),
-	SECTION("rodata", __rodata_start, __rodata_end, PAGE_KERNEL_RO),
-	SECTION("data", __data_start, __stacks_start, PAGE_KERNEL),
-	STACK("boot stack", BOOT_STACK),
-	STACK("double fault stack", DOUBLE_FAULT_STACK),
-	STACK("NMI stack", NMI_STACK),
-	STACK("machine check stack", MACHINE_CHECK_STACK),
-	SECTION("guard", stacks[NR_STACKS], __stacks_end, PAGE_NONE),
-	SECTION("bss", __stacks_end, __data_end, PAGE_KERNEL),
+	{ "text", SPAN(__text_start, __text_end), PAGE_KERNEL_ROX },
+	{ "rodata", SPAN(__rodata_start, __rodata_end), PAGE_KERNEL_RO },
+	{ "data", SPAN(__data_start, __stacks_start), PAGE_KERNEL },
+	{ "guard", GUARD(BOOT_STACK) },
+	{ "boot stack", STACK(BOOT_STACK) },
+	{ "guard", GUARD(DOUBLE_FAULT_STACK) },
+	{ "double fault stack", STACK(DOUBLE_FAULT_STACK) },
+	{ "guard", GUARD(NMI_STACK) },
+	{ "NMI stack", STACK(NMI_STACK) },
+	{ "guard", GUARD(MACHINE_CHECK_STACK) },
+	{ "machine check stack", STACK(MACHINE_CHECK_STACK) },
+	{ "guard", SPAN(stacks[NR_STACKS], __stacks_end), PAGE_NONE },
+	{ "bss", SPAN(__stacks_end, __data_end), PAGE_KERNEL },
 };
 
 struct address_map address_map = {
@@ -104,7 +100,7 @@ void mmu_flush_page(vaddr_t va)
 
 void mmu_flush_range(vaddr_t va, u64 nr_pages)
 {
-	if (nr_pages >= FLUSH_ALL_PAGES)
+	if (nr_pages >= 64) /* as many INVLPGs cost more than to forget everything */
 		mmu_flush_all();
 	else
 		while (nr_pages-- > 0)

@@ -1,13 +1,12 @@
 /*
  * power.c - the end: off, or again from the start.
  *
- * QEMU's isa-debug-exit comes first, since it alone carries a status; where it is absent the write
- * does nothing. A PC is switched off through ACPI: the sleep type of state S5, with a bit that
- * says "now", is written to the power management control port. The port's number is in the FADT;
- * the type is hidden in byte code (AML) of the DSDT, as a package named _S5_, found by its name.
- * All tables are found from the RSDP, and each is believed only if it can be reached, is long
- * enough, and its bytes add up to 0. They are read at boot, while the first 4 GiB are mapped, and
- * only numbers are kept. ACPI 6.4: 5.2.5 to 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
+ * QEMU's isa-debug-exit comes first, since it alone carries a status; elsewhere it does nothing. A
+ * PC is switched off through ACPI: the sleep type of state S5, with a bit that says "now", goes to
+ * the power management control port. The FADT tells the port; the type is hidden in byte code (AML)
+ * of the DSDT, as a package named _S5_. All tables are found from the RSDP, at boot, while the first
+ * 4 GiB are mapped; each is believed only if it can be reached, is long enough, and its bytes add
+ * up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -17,7 +16,6 @@
 /* Where things are in these tables. */
 enum { LENGTH = 4, RSDP_RSDT = 16, RSDP_BYTES = 20, HEADER_BYTES = 36 };
 enum { FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
-#define SLP_EN (1u << 13) /* PM1 control: go to sleep now */
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
 
@@ -59,7 +57,7 @@ void acpi_init(u64 rsdp_pa)
 		if (memcmp(dsdt + at, "_S5_\x12", 5) == 0) {
 			p = dsdt + at + 5;
 			p += (*p >> 6) + 2; /* the length's first byte says how many more it has */
-			pm1_sleep = SLP_EN | (p[*p == 0x0a] & 7) << 10;
+			pm1_sleep = 1 << 13 | (p[*p == 0x0a] & 7) << 10; /* SLP_EN, SLP_TYP */
 			pm1_port = get(fadt, FADT_PM1_PORT);
 		}
 }

@@ -1,16 +1,13 @@
 /*
  * serial.c - two 16550 ports: COM1 for people, COM2 for records.
  *
- * Output waits for the transmitter (THRE), then fills its FIFO of 16 bytes at once. A port may be
- * dead, or whoever reads at its other end may have stopped: after some ten seconds what is written
- * is lost, until a single poll finds the port ready again. A port whose scratch register does not
- * remember is not there at all.
+ * Output waits for the transmitter, then fills its FIFO of 16 bytes at once. A port may be dead, or
+ * its reader may have stopped: after some ten seconds what is written is lost, until a single poll
+ * finds the port ready again. A port whose scratch register does not remember is not there at all.
  *
- * Input is polled, but between polls the CPU may sleep: interrupts are off all through the kernel,
- * except in serial_wait(), where `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old
- * 8259 interrupt controllers (PIC). Whether that line reaches this CPU shows at the first prompt,
- * whose last byte sent is worth an interrupt, too; until one has come we only poll. The PICs are
- * told not to wait for an answer (AEOI). Texas Instruments TL16C550D; Intel 8259A.
+ * Input is polled. Interrupts are off all through the kernel, except in serial_wait(): `sti; hlt`
+ * sleeps until COM1 raises its line, IRQ 4 of the old PICs, which await no answer (AEOI). Does it
+ * reach us? The first prompt, once sent, shows; before we only poll. TI TL16C550D; Intel 8259A.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -27,9 +24,8 @@ volatile bool serial_irq_came;
 void serial_init(void)
 {
 	static const u8 uart[][2] = {
-		{ LCR, 0x80 }, { DATA, 1 },   { IER, 0 },    /* divisor 1: 115200 baud */
-		{ LCR, 0x03 }, { FCR, 0x07 }, { MCR, 0x0b }, /* 8N1; FIFOs; DTR, RTS, interrupts */
-		{ IER, 0x03 }, /* which of them: a byte has come, the FIFO is empty */
+		{ LCR, 0x80 }, { DATA, 1 },   { IER, 0 },    { LCR, 0x03 }, /* 115200 baud, 8N1 */
+		{ FCR, 0x07 }, { MCR, 0x0b }, { IER, 0x03 }, /* FIFOs; interrupts: in, out */
 	};
 	/* Both PICs: begin; first vector; how they are joined; 8086, AEOI; masks: COM1 alone. */
 	static const u8 pics[][2] = {
@@ -81,10 +77,7 @@ int serial_read(enum serial_port port)
 	return inb(base[port] + DATA);
 }
 
-/*
- * The PIC notes when the line rises, so before we sleep COM1 must have lowered it: reading IIR says
- * that we heard of the empty FIFO. What comes later raises it again; what came before, LSR shows.
- */
+/* The PIC notes the line rise, so COM1 must lower it first: reading IIR, we heard of the FIFO. */
 void serial_wait(void)
 {
 	if (!serial_irq_came) /* sti takes effect one instruction later */

@@ -8,8 +8,7 @@
 	.text
 	.balign 16
 	.global trap_stubs
-trap_stubs:
-	.set vector, 0
+trap_stubs: .set vector, 0
 	.rept 64 /* NR_VECTORS */
 	.balign 16
 	.if !((1 << vector) & 0x60227d00) /* 8, 10-14, 17, 21, 29, 30 bring an error code */

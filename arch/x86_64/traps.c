@@ -2,13 +2,11 @@
  * traps.c - exceptions and interrupts: who gets over it, and what the others say before the end.
  *
  * An exception at the first instruction of probe_read() or its kin is expected: we note what the
- * CPU said and go on where the probe returns false. Any other is a bug, and all that is known
- * is put on the table: the exception's name and error code, the registers, for page faults an
- * explanation (kernel/explain.h), and then panic(), which adds the callers.
- *
- * A double fault is mostly a stack that ran into its guard page: the CPU then cannot push the page
- * fault's frame either. It comes here on a stack of its own (cpu.c), with rsp and CR2 as they
- * were. Intel SDM Vol. 3A, 6.15.
+ * CPU said and go on where the probe returns false. Any other is a bug, and we say all we know: its
+ * name and error code, the registers, for page faults an explanation (kernel/explain.h), and by
+ * panic() the callers. A double fault is mostly a stack that ran into its guard page, where the CPU
+ * cannot push the page fault's frame either: it comes here on a stack of its own (cpu.c), with rsp
+ * and CR2 as they were. Intel SDM Vol. 3A, 6.15.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -93,11 +91,17 @@ static void report(const struct trap_frame *f)
 		explain_fault(&fault);
 }
 
-static _Noreturn void die(const struct trap_frame *f)
+void trap(struct trap_frame *f)
 {
 	const char *name = f->vector < ARRAY_SIZE(names) ? names[f->vector] : "reserved exception";
 	u32 cpu = cpu_id();
 
+	if (f->vector >= VEC_IRQ) { /* COM1, or a spurious one (8259A): others are masked */
+		serial_irq_came = true;
+		return;
+	}
+	if (recover_probe(f))
+		return;
 	if (!reporting[cpu]) { /* a fault in the midst of this is left to panic() */
 		reporting[cpu] = true;
 		printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name,
@@ -106,12 +110,4 @@ static _Noreturn void die(const struct trap_frame *f)
 	}
 	reporting[cpu] = false;
 	panic("%s, error code 0x%lx, at %pS", name, f->error, (void *)f->rip);
-}
-
-void trap(struct trap_frame *f)
-{
-	if (f->vector >= VEC_IRQ)
-		serial_irq_came = true; /* or a spurious one (8259A): all other lines are masked */
-	else if (!recover_probe(f))
-		die(f);
 }

@@ -2,7 +2,6 @@
  * arch/cpu.h - which CPU this is, and its interrupts. Part of the line between mm/ and arch/.
  *
  * <asm/cpu.h> gives, inline, for the machine at hand:
- *
  *	irqflags_t irq_save(void);	mask this CPU's interrupts; returns what to restore
  *	void irq_restore(irqflags_t);	undo the irq_save that returned it
  *	u32 cpu_id(void);		this CPU's number, 0 .. nr_cpus() - 1
@@ -14,13 +13,10 @@
 #include <kernel/types.h>
 
 #define NR_CPUS 64 /* the most we ever run on */
-
 typedef unsigned long irqflags_t;
-
 #include <asm/cpu.h>
 
-/* How many CPUs are running, 1 .. NR_CPUS. */
-u32 nr_cpus(void);
+u32 nr_cpus(void); /* how many are running, 1 .. NR_CPUS */
 
 /* Run fn(arg) on every CPU but this one, in interrupt context there; returns when all are done. */
 void on_other_cpus(void (*fn)(void *), void *arg);

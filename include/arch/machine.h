@@ -1,6 +1,4 @@
-/*
- * arch/machine.h - what kernel/ (not mm/) asks of the machine: serial ports, exits, faults.
- */
+/* arch/machine.h - what kernel/ (not mm/) asks of the machine: serial ports, exits, faults. */
 #pragma once
 
 #include <kernel/types.h>
@@ -13,10 +11,7 @@ int serial_read(enum serial_port port); /* one byte, or -1 if none has come */
 void serial_wait(void);			/* until there may be something to read; sleeps if it can */
 void serial_drain(void);		/* back when all output has left */
 
-/*
- * The end. status 0: passed, 1: failed or panicked. Output is drained; then isa-debug-exit, ACPI
- * S5 from the FADT, or, where the machine has neither, a message and a halt.
- */
+/* Drain output; isa-debug-exit, ACPI S5, or a message and a halt. 0: passed, 1: failed or panic. */
 _Noreturn void machine_exit(int status);
 _Noreturn void machine_reboot(void);
 _Noreturn void machine_halt(void); /* interrupts off, for ever */
@@ -42,5 +37,4 @@ must_check bool probe_fetch(vaddr_t va);
 /* Return addresses of the callers, innermost first, from frame pointer fp (0: ours). How many. */
 unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp);
 
-/* What this CPU has: features in use, for people: "la57 nx pdpe1gb smep smap umip". */
-const char *cpu_features_text(void);
+const char *cpu_features_text(void); /* features in use: "la57 nx pdpe1gb smep smap umip" */

@@ -1,12 +1,9 @@
 /*
  * arch/mmu.h - the line between mm/ and the machine: all that the memory manager may ask of it.
  *
- * It is kept by arch/x86_64 (the CPU) and by arch/sim (an ordinary process: RAM is a memfd, the
- * SIGSEGV handler walks our tables as the hardware would, munmap is INVLPG). The page walk is not
- * here: it is in mm/pagetable.c, written once, and runs on both.
- *
- * Levels: 1 is the table of 4 KiB entries (PT), 2 the PD (2 MiB leaves), 3 the PDPT (1 GiB
- * leaves), 4 the PML4, 5 the PML5. Intel SDM Vol. 3A, 4.5 "4-level paging and 5-level paging".
+ * Kept by arch/x86_64 (the CPU) and arch/sim (a process: RAM is a memfd, SIGSEGV walks our tables
+ * as hardware would, munmap is INVLPG); mm/pagetable.c walks on both. Levels: 1 PT (4 KiB), 2 PD
+ * (2 MiB leaves), 3 PDPT (1 GiB leaves), 4 PML4, 5 PML5. Intel SDM Vol. 3A, 4.5.
  */
 #pragma once
 
@@ -22,7 +19,6 @@ typedef enum pgprot {
 
 /*
  * <asm/pte.h> gives, inline, what an entry says:
- *
  *	pte_t pte_make_table(paddr_t table);		 an entry that leads to the next table
  *	pte_t pte_make_leaf(paddr_t, int level, pgprot_t); one that maps a page of that level
  *	pte_t pte_make_note(u64 note);			 not present; keeps bits 1..63 of note
@@ -37,10 +33,9 @@ typedef enum pgprot {
  *	pte_t pte_exchange(pte_t *, pte_t);		 both at once, atomic between CPUs
  */
 #include <asm/pte.h>
-
 #define PT_ENTRIES 512
 
-/* The pages of the kernel's image: [start, end) by section, mapped with prot (PAGE_NONE: a guard). */
+/* Pages of the kernel's image: [start, end) of a section, mapped with prot (PAGE_NONE: a guard). */
 struct image_section {
 	const char *name;
 	vaddr_t start, end;
@@ -69,7 +64,7 @@ paddr_t virt_to_phys(const void *p);
 paddr_t mmu_root(void);
 void mmu_set_root(paddr_t root);
 
-/* Forget translations on this CPU, global ones and paging-structure caches included. SDM 3A 4.10.4. */
+/* Forget translations on this CPU, global and paging-structure ones included. SDM 3A, 4.10.4. */
 void mmu_flush_page(vaddr_t va);
 void mmu_flush_range(vaddr_t va, u64 nr_pages);
 void mmu_flush_all(void);

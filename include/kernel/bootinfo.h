@@ -1,18 +1,15 @@
 /*
  * bootinfo.h - what firmware and loader told us, whichever way we came.
  *
- * The parsers only read: they never touch memory outside what the loader's own sizes allow, and
- * complain instead of believing. Used once, on one CPU, before mm_init(). docs/boot.md.
+ * The parsers only read, and only what the loader's own sizes allow; they complain instead of
+ * believing. Used once, on one CPU, before mm_init(). docs/boot.md.
  */
 #pragma once
 
-#include <arch/mmu.h>
-#include <kernel/types.h>
 #include <mm/memmap.h>
 
 #define MULTIBOOT2_MAGIC 0x36d76289u /* in %eax: Multiboot2 specification 3.3 */
 #define PVH_MAGIC 0x336ec578u /* start_info.magic: Xen's include/public/arch-x86/hvm/start_info.h */
-
 #define BOOT_MODULES 8
 
 struct bootinfo {
@@ -36,12 +33,10 @@ struct bootinfo {
 typedef const void *(*phys_reader)(u64 pa, u64 bytes);
 
 /*
- * Fill *info from what the loader left at physical address pa; magic says how. NULL on success,
- * otherwise a sentence that says what is wrong with it; info is then not to be used. Complaints
- * about parts that were passed over go to complain().
+ * Fill *info from what the loader left at physical address pa; magic says how. complain() of parts
+ * passed over. NULL, or a sentence that says what is wrong; info is then not to be used.
  */
 must_check const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader read,
 				      complain_fn complain);
 
-/* Filled by boot before kernel_main(). */
-extern struct bootinfo bootinfo;
+extern struct bootinfo bootinfo; /* filled by boot before kernel_main() */

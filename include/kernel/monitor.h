@@ -4,12 +4,10 @@
  *	COMMAND(walk, "VA", "the page walk to an address", explain_walk(n[0]));
  *
  * The last argument is what it does: statements, which may use
- *
  *	unsigned nr		how many arguments there are; args has been checked
  *	const u64 *n		their values: of those in capitals in args, SIZE or hexadecimal
  *	char *const *text	the arguments as they were typed
  *	u64 failed		set it to anything but 0 to make the run fail
- *
  * The linker collects the commands and sorts them by name (as in LK): there is no list to keep.
  */
 #pragma once
@@ -38,11 +36,9 @@ struct command {
 		__attribute__((used, section("commands." #name_),            \
 			       aligned(8))) = { #name_, args_, help_, cmd_##name_ }
 
-/* All of them; the linker says where. */
-extern const struct command __start_commands[], __stop_commands[];
+extern const struct command __start_commands[], __stop_commands[]; /* all; from the linker */
 
-/* Read and run lines until `exit` (words.exit is set) or `reboot`. */
-void monitor(void);
+void monitor(void); /* read and run lines until `exit` (words.exit is set) or `reboot` */
 
 /* Run one line, as at the prompt; it is cut up. False, and why, if it is wrong or failed. */
 bool monitor_run(char *line);

@@ -1,29 +1,20 @@
 /*
  * panic.h - how the kernel stops, and how a test survives that.
  *
- * A message says what, with which values, why, and what to do next: "vfree: 0x%lx is not the start
- * of an area\n  pass the pointer that vmalloc returned"; lines after the first are indented.
- *
- * mm/ panics on misuse (a double free, a foreign pointer) only after letting go of every lock, so
- * that panic_caught() can go on afterwards with everything as it was before the call.
+ * A message says what, with which values, why, and on indented lines what to do: "vfree: 0x%lx is
+ * not the start of an area\n  pass the pointer that vmalloc returned". mm/ panics on misuse only
+ * with no lock held and nothing changed, so that panic_caught() can go on.
  */
 #pragma once
 
 #include <kernel/types.h>
 
-/*
- * Print "PANIC ", the message and a backtrace, leave a `panic` record; then power off with status 1
- * (if `exit` is on the command line) or halt. Any context.
- */
+/* Print message and backtrace; record; power off, status 1 (word exit), or halt. Any context. */
 _Noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
-/* True from the moment a panic begins to print: nobody should wait for a lock any more. */
-bool panicking(void);
+bool panicking(void); /* true once a panic begins to print: wait for no lock any more */
 
-/*
- * Run fn(arg). True if it panicked: the message is then in msg (at most bytes, NUL-terminated)
- * and nothing was printed. For tests and the monitor; may be nested: the innermost catches.
- */
+/* Run fn(arg). True if it panicked: the message is in msg (cut to bytes), not printed. May nest. */
 bool panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes);
 
 /* A condition that only a bug of ours can break. Always compiled in: keep it off hot paths. */

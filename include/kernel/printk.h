@@ -1,15 +1,12 @@
-/*
- * printk.h - text for people, on COM1 (and the screen, where there is one).
- */
+/* printk.h - text for people, on COM1 (and the screen, where there is one). */
 #pragma once
 
 #include <stdarg.h>
 #include <kernel/types.h>
 
 /*
- * Formats: %d %u %x %c %s %% with the lengths l, ll, z, one of the flags - 0 +, width, for strings
- * precision, and Linux's %pS: a code address as name+0xoffset. An unknown format is
- * printed as it stands. Any context.
+ * %d %u %x %c %s %% with length l, ll, z, one flag of - 0 +, width, precision of strings; and
+ * Linux's %pS: a code address as name+0xoffset. Others are printed as they stand. Any context.
  */
 void printk(const char *fmt, ...) printf_like(1, 2);
 
@@ -20,15 +17,10 @@ void printk_line(const char *fmt, ...) printf_like(1, 2);
 int vsnprintf(char *out, size_t bytes, const char *fmt, va_list args);
 int snprintf(char *out, size_t bytes, const char *fmt, ...) printf_like(3, 4);
 
-/*
- * What people type: in base 10 also sizes, "64K", "2M", ... "1E"; in either base hex behind 0x.
- * False if malformed, negative, or beyond 64 bits.
- */
+/* In base 10 also sizes, "64K" ... "1E"; 0x in either. False: malformed, negative, over 64 bits. */
 bool parse_number(const char *text, unsigned base, u64 *value);
 
-/* A count of bytes for people, rounded down: "64 KiB", "1536 MiB". Returns out. */
+/* Bytes for people, rounded: "1536 MiB". Returns out. SIZE's lives as long as its block. */
 #define SIZE_TEXT 16
 const char *size_text(char out[SIZE_TEXT], u64 bytes);
-
-/* The same into a buffer of its own, which lives as long as the block it stands in. */
 #define SIZE(bytes) size_text((char[SIZE_TEXT]){ 0 }, bytes)

@@ -1,6 +1,4 @@
-/*
- * random.h - numbers that a seed determines: the same on every machine.
- */
+/* random.h - numbers that a seed determines: the same on every machine. */
 #pragma once
 
 #include <kernel/types.h>

@@ -3,15 +3,13 @@
  *
  *	record("map", rec_hex("va", va), rec_num("bytes", 4096), rec_str("prot", "rw-"));
  *
- * v, seq and t are added by rec_begin. A record is built in a buffer and leaves in one piece at
- * rec_end. Any context; one CPU at a time between begin and end (takes a lock).
+ * rec_begin adds v, seq and t; rec_end sends it in one piece. Any context; a lock is held between.
  */
 #pragma once
 
 #include <kernel/types.h>
 
 #define record(type, ...) (rec_begin(type), __VA_ARGS__, rec_end())
-
 void rec_begin(const char *type);
 void rec_put(const char *fmt, ...) printf_like(1, 2); /* JSON as it stands */
 void rec_str(const char *key, const char *value);     /* escaped */
@@ -23,6 +21,4 @@ void rec_end(void);
 
 /* The last record of a run that ended on purpose, drained: "pass", "fail", "panic" or "reboot". */
 void rec_run_end(const char *status);
-
-/* Counted for it. */
-extern unsigned tests_run, tests_failed;
+extern unsigned tests_run, tests_failed; /* counted for it */

@@ -1,7 +1,4 @@
-/*
- * show.h - the tables on COM1, for eyes and for grep, each with its records on COM2.
- * One row a thing, fixed columns, 80 wide; docs/records.md shows both forms.
- */
+/* show.h - tables on COM1, a row a thing, 80 wide, each with records on COM2: docs/records.md. */
 #pragma once
 
 #include <arch/mmu.h>
@@ -13,14 +10,10 @@ void show_layout(void); /* the address map */
 void show_areas(void);	/* vmallocinfo and the window's totals */
 void show_slab(void);	/* every kmem_cache */
 
-/*
- * One row for each leaf that maps something in [start, last]: its area or range, and
- * how many frames it lies from the row before. Returns rows.
- */
+/* A row for each leaf in [start, last]: area or range, frames from the row before. Returns rows. */
 u64 show_map(vaddr_t start, vaddr_t last);
 
-/* Every virtual address that maps this frame. Returns how many. */
-u64 show_alias(paddr_t pa);
+u64 show_alias(paddr_t pa); /* every virtual address that maps this frame; returns how many */
 
 /* The range of the address map that holds va, or the "hole". Its end is exclusive, 0 being 2^64. */
 struct image_section layout_at(vaddr_t va);

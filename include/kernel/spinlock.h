@@ -15,7 +15,6 @@ struct spinlock {
 };
 
 #define SPINLOCK(name_)         \
-	(struct spinlock)       \
 	{                       \
 		.name = (name_) \
 	}

@@ -1,7 +1,4 @@
-/*
- * string.h - the part of C's <string.h> that the kernel has; meanings as in C11 7.24.
- * The compiler may call the first four by itself.
- */
+/* string.h - what we have of C11 7.24; the compiler may call the first four by itself. */
 #pragma once
 
 #include <kernel/types.h>

@@ -1,6 +1,4 @@
-/*
- * symbols.h - names of code addresses, from a table that the build links in.
- */
+/* symbols.h - names of code addresses, from a table that the build links in. */
 #pragma once
 
 #include <kernel/types.h>

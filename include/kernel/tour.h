@@ -1,11 +1,8 @@
-/*
- * tour.h - the guided tour: what a person sees first.
- */
+/* tour.h - the guided tour: what a person sees first. */
 #pragma once
 
 /*
- * Shatter memory, build a vmalloc area from the pieces, and show every step on COM1, with a `tour`
- * record for each claim. Everything taken is given back. Returns how many claims did not hold on
- * this machine: 0 is a pass. Nothing else may allocate meanwhile.
+ * Shatter memory, build a vmalloc area from the pieces, show it on COM1, a `tour` record a claim,
+ * give all back. Returns how many claims did not hold. Nothing else may allocate meanwhile.
  */
 unsigned tour(void);

@@ -1,9 +1,8 @@
 /*
  * types.h - the words every file speaks.
  *
- * A physical address and a page-table entry are one-field structs, as Linux's pte_t is: handing
- * one where the other, or a virtual address, belongs does not compile. Names say the unit:
- * nr_pages, bytes, order, pfn (page frame number: physical address >> 12).
+ * paddr_t and pte_t are one-field structs, as in Linux: mixing them up does not compile. Names say
+ * the unit: nr_pages, bytes, order, pfn (page frame number: physical address >> 12).
  */
 #pragma once
 
@@ -18,11 +17,9 @@ typedef uint64_t u64;
 typedef int64_t s64;
 
 typedef u64 vaddr_t; /* a virtual address, as a number */
-
 typedef struct {
 	u64 v;
 } paddr_t; /* a physical address */
-
 typedef struct {
 	u64 v;
 } pte_t; /* a page-table entry, at whichever level */
@@ -53,9 +50,7 @@ typedef void (*complain_fn)(const char *fmt, ...) printf_like(1, 2);
 #define ALIGN_DOWN(x, n) ((x) & ~((u64)(n)-1))
 #define ALIGN_UP(x, n) ALIGN_DOWN((x) + (u64)(n)-1, n)
 #define IS_ALIGNED(x, n) (((x) & ((u64)(n)-1)) == 0)
-
-/* The address of the instruction that called us: who asked. */
-#define CALLER() ((vaddr_t)__builtin_return_address(0))
+#define CALLER() ((vaddr_t)__builtin_return_address(0)) /* the code that called us: who asked */
 
 /* What can fail returns 0 or one of these, negated, as in Linux. */
 enum { ENOENT = 2, ENOMEM = 12, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };

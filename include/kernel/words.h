@@ -1,9 +1,6 @@
-/*
- * words.h - the kernel's command line: words, parsed once. docs/kernel-words.md lists them all.
- */
+/* words.h - the kernel's command line: words, parsed once. docs/kernel-words.md lists them all. */
 #pragma once
 
-#include <kernel/types.h>
 #include <mm/mm.h>
 
 enum records_to { RECORDS_COM2, RECORDS_COM1, RECORDS_OFF };
@@ -17,21 +14,14 @@ struct words {
 	struct mm_options mm; /* vmalloc=, mem=, shuffle=, tlb= */
 };
 
-/*
- * Parse line into *words (all defaults first). A bad word has no effect and is told to complain(),
- * with what would have been right. Returns how many were bad.
- */
+/* Defaults, then line's words; bad ones only go to complain(), with what is right. How many. */
 unsigned words_parse(const char *line, struct words *words, complain_fn complain);
 
-/*
- * For "did you mean": true if name is nearer to the word than all before it. *least is how long the
- * stretch is in which the nearest one differs; 0: it is the word itself.
- */
+/* "Did you mean": is name nearer to word than any before? *least: length that differs; 0: equal. */
 #define NEARER_NONE 3 /* what *least begins as: more than two letters are no typing error */
 bool nearer_word(const char *word, const char *name, unsigned *least);
 
 /* Cut the next word off *line, between separators; NULL: there is none. As C's strtok_r. */
 char *next_word(char **line, const char *separators);
 
-/* What the machine was started with. */
-extern struct words words;
+extern struct words words; /* what the machine was started with */

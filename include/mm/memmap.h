@@ -1,9 +1,8 @@
 /*
  * memmap.h - who owns which range of physical addresses.
  *
- * A sorted list of disjoint ranges, each of one type. Firmware and loaders give theirs unsorted,
- * overlapping, wrapping and with unknown types; insertion puts that right. Used alone on one CPU
- * until page_alloc takes over, and read-only afterwards: no lock.
+ * A sorted list of disjoint ranges of one type each, whatever firmware and loaders gave. Used on
+ * one CPU until page_alloc takes over, and read-only afterwards: no lock.
  */
 #pragma once
 
@@ -30,25 +29,30 @@ struct memrange {
 
 #define MEMMAP_MAX 128
 #define MEMMAP_LIMIT (1ul << 44) /* 16 TiB: what a 32-bit pfn reaches */
-
 struct memmap {
 	unsigned nr;
 	struct memrange range[MEMMAP_MAX];
-	/* What was amiss in what we were given, for the boot messages. */
-	unsigned empty, wrapping, unknown, beyond, dropped;
+	unsigned empty, wrapping, unknown, beyond, dropped; /* what was amiss in what we got */
 };
 
-/* "usable", "image", …; "?" if out of range. */
-const char *memmap_type_name(enum memmap_type type);
+static inline const char *memmap_type_name(enum memmap_type type)
+{
+	static const char *const names[] = { "usable", "tables", "vmemmap",  "module", "image",
+					     "acpi",   "nvs",	 "reserved", "bad" };
+
+	return type < MEM_NR_TYPES ? names[type] : "?";
+}
 
 /* True for the types that are RAM and therefore in the direct map. */
-bool memmap_is_ram(enum memmap_type type);
+static inline bool memmap_is_ram(enum memmap_type type)
+{
+	return type <= MEM_ACPI;
+}
 
 /*
- * Lay [start, start + bytes) over the map. The result stays sorted, disjoint and merged. A range
- * that wraps round 2^64 or passes MEMMAP_LIMIT is clipped, an empty one ignored, one whose type is
- * unknown reserved, and each is counted. Usable ranges are shrunk to whole pages, others grown.
- * If the array is full the range is dropped and counted; false then.
+ * Lay [start, start + bytes) over the map, usable ranges shrunk to whole pages, others grown. What
+ * wraps round 2^64 or passes MEMMAP_LIMIT is clipped, an empty range ignored, an unknown type
+ * reserved, and each is counted. False: the array is full, the range dropped and counted.
  */
 bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type);
 
@@ -56,18 +60,12 @@ bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type ty
 const struct memrange *memmap_find(const struct memmap *map, paddr_t pa);
 
 /*
- * Take bytes (a multiple of PAGE_SIZE) of usable RAM below limit, aligned to align (a power of
- * two >= PAGE_SIZE), from the top down, and mark them as type. Returns its physical address, or 0
- * (never handed out) if there is none.
+ * Take bytes (a multiple of PAGE_SIZE) of usable RAM below limit, from the top down, aligned to
+ * align (a power of two >= PAGE_SIZE), and mark them as type. 0, never handed out: there is none.
  */
 must_check paddr_t memmap_alloc(struct memmap *map, u64 bytes, u64 align, u64 limit,
 				enum memmap_type type);
 
-/* Keep only the lowest `bytes` of usable RAM; the rest becomes reserved (kernel word mem=). */
-void memmap_limit(struct memmap *map, u64 bytes);
-
-/* Bytes of this type, summed over the map. */
-u64 memmap_bytes(const struct memmap *map, enum memmap_type type);
-
-/* The map that mm_init() was given, completed with what boot took. For tables and checks. */
-extern struct memmap memmap;
+void memmap_limit(struct memmap *map, u64 bytes); /* mem=: reserve all usable but the lowest */
+u64 memmap_bytes(const struct memmap *map, enum memmap_type type); /* summed over the map */
+extern struct memmap memmap; /* mm_init()'s, completed with what boot took; for tables and checks */

@@ -1,9 +1,6 @@
-/*
- * mm.h - the memory manager as a whole: bringing it up, and asking whether it is sound.
- */
+/* mm.h - the memory manager as a whole: bringing it up, and asking whether it is sound. */
 #pragma once
 
-#include <kernel/types.h>
 #include <mm/memmap.h>
 #include <mm/tlb.h>
 
@@ -15,16 +12,15 @@ struct mm_options {
 };
 
 /*
- * From a memory map to a working kmalloc and vmalloc: the final page tables (image by section,
- * direct map, struct pages), then page_alloc, slab, vmalloc. Needs address_map, and a direct map of the
- * first 4 GiB at its final address. map is copied to `memmap`. Panics if there is too little RAM.
+ * From a memory map to kmalloc and vmalloc: copy map to `memmap`, build the final tables, start
+ * page_alloc, slab, vmalloc. Needs address_map, and the first 4 GiB of the direct map at its final
+ * address. Panics if there is too little RAM.
  */
 void mm_init(const struct memmap *map, const struct mm_options *options);
 
 /*
- * Every invariant of mm/, recomputed: each frame in exactly one state and the sums right; every leaf of the
- * window belongs to one area; no frame of vmalloc mapped twice; guards never present; nothing at 0;
- * W^X, also across aliases of the image in the direct map; counters equal to a recount. Each
- * violation goes to complain(); returns their number. Nothing else may run meanwhile.
+ * Recompute every invariant of mm/: each frame in one state, each leaf of the window in one area,
+ * no frame of vmalloc mapped twice, guards not present, nothing at 0, W^X also across aliases, sums
+ * right. complain() of each violation; returns their number. Nothing else may run meanwhile.
  */
 u64 mm_check(complain_fn complain);

@@ -1,14 +1,12 @@
 /*
  * page_alloc.h - physical frames: a buddy allocator.
  *
- * Blocks are 2^order frames, aligned to their size, order 0 .. MAX_ORDER. Knowlton 1965, Knuth
- * TAOCP 1, 2.5. Names and meanings are Linux's (include/linux/gfp.h) as far as they go.
- * Any context; takes page_lock, and calls the shrinkers without it.
+ * Blocks are 2^order frames, aligned to their size (Knowlton 1965; Knuth TAOCP 1, 2.5). Names and
+ * meanings are those of Linux's gfp.h. Any context; takes page_lock, calls shrinkers without it.
  */
 #pragma once
 
 #include <arch/mmu.h>
-#include <kernel/types.h>
 
 #define MAX_ORDER 10 /* the largest block: 4 MiB */
 
@@ -76,9 +74,9 @@ static inline struct page *virt_to_page(const void *p)
 	return pfn_to_page(paddr_to_pfn(virt_to_phys(p)));
 }
 
-/* A list of blocks, linked through their first struct pages. Frame numbers; 0 ends it. */
+/* A list of blocks, linked through their first struct pages. */
 struct page_list {
-	u32 first, last;
+	u32 first, last; /* pfn; 0: empty */
 };
 
 /* Make two blocks neighbours; 0 stands for the list's end. */
@@ -104,10 +102,9 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 /* For checks: do this block's links lead to blocks of RAM, or list ends, that lead back? */
 bool page_list_holds(const struct page_list *list, const struct page *page);
 
-/* True if this frame is RAM, so that it has a struct page. O(log ranges). */
-bool pfn_valid(u64 pfn);
+bool pfn_valid(u64 pfn); /* is it RAM, so that it has a struct page? O(log ranges) */
 
-/* The same, of any pointer: NULL if it does not lie in the direct map of a frame of RAM. */
+/* The frame behind any pointer; NULL if it does not lie in the direct map of RAM. */
 static inline struct page *direct_to_page(const void *p)
 {
 	u64 pfn = ((vaddr_t)p - address_map.direct) >> PAGE_SHIFT;
@@ -119,18 +116,14 @@ static inline struct page *direct_to_page(const void *p)
 struct page *page_head(u64 pfn);
 
 /*
- * 2^order contiguous frames, state PG_ALLOC; the caller may set another state but PG_TAIL and
- * PG_FREE. NULL if order > MAX_ORDER or there is no such block even after the shrinkers ran.
+ * 2^order contiguous frames, state PG_ALLOC (the caller may set any but PG_TAIL, PG_FREE). NULL if
+ * order > MAX_ORDER or no block is left even after the shrinkers ran. They go back with the same
+ * order; a double, foreign or misordered free panics and says why.
  */
 must_check struct page *alloc_pages(gfp_t gfp, unsigned order);
-
-/* Give them back, with the same order. A double, foreign or misordered free panics and says why. */
 void __free_pages(struct page *page, unsigned order);
 
-/*
- * nr_pages single frames, from wherever they lie, into pages[]. All or nothing: returns nr_pages,
- * or 0 with nothing taken. Linux's alloc_pages_bulk_array() may return fewer.
- */
+/* nr_pages single frames, from anywhere, into pages[]. Returns nr_pages, or 0 with none taken. */
 must_check u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages);
 void free_pages_bulk(u64 nr_pages, struct page **pages);
 
@@ -155,9 +148,8 @@ static inline void page_set_owner(struct page *page, enum page_state state, vadd
 }
 
 /*
- * What to do when memory is short: fn frees what it can without waiting and returns the number of
- * frames given back. Any allocation may call it, so whoever holds a lock of mm/ allocates with
- * __GFP_NORECLAIM. At most 4.
+ * When memory is short, fn frees what it can without waiting; returns the frames given back. Any
+ * allocation may call it: under a lock of mm/, use __GFP_NORECLAIM. At most 4 of them.
  */
 void register_shrinker(u64 (*fn)(void));
 
@@ -177,29 +169,20 @@ static inline const char *page_state_name(enum page_state state)
 	return state < PG_NR_STATES ? names[state] : "?";
 }
 
-/*
- * For messages, returns out: "frame 0x3c61, in kmalloc block 0x3c60 of 2^1 frames, last asked for
- * by main+0x41".
- */
+/* Returns out: "frame 0x3c61, in kmalloc block 0x3c60 of 2^1 frames, last asked for by f+0x41". */
 #define PAGE_TEXT 160
 const char *page_text(char out[PAGE_TEXT], const struct page *page);
 
-/* Checking builds fill what is freed with this byte: Linux's POISON_FREE. */
-#define JUNK 0x6b
+#define JUNK 0x6b /* checking builds fill what is freed with it: Linux's POISON_FREE */
 
-/*
- * For each block of RAM in rising order: fn(its first frame, nr_pages, arg). Reserved frames come
- * one by one. Nothing may allocate or free meanwhile.
- */
+/* fn on each block of RAM, rising; reserved frames one by one. Nobody may allocate or free then. */
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
 
-/* Recount free lists and states; complain() of each thing that is wrong. Returns their number. */
-u64 page_alloc_check(complain_fn complain);
+u64 page_alloc_check(complain_fn complain); /* free lists, states: returns number of faults */
 
 /*
- * Fault injection, for tests: let the n-th frame request from now on (1: the next) fail, and only
- * it; 0 switches it off. alloc_pages and each frame of a bulk count as one request. Returns true if the
- * earlier order was still waiting to strike. Only in checking builds.
+ * Fault injection, in checking builds: the n-th frame request from now on (1: the next; a bulk's
+ * frames count singly) fails, and only it; 0: none. True if the earlier order had not yet struck.
  */
 bool page_alloc_fail_nth(u64 n);
 

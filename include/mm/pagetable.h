@@ -1,23 +1,14 @@
 /*
  * pagetable.h - the page walk, and all that changes page tables.
  *
- * One loop over levels serves 4 and 5 levels and leaves of 4 KiB, 2 MiB and 1 GiB. Intel SDM Vol.
- * 3A, 4.5. The kernel has one set of tables, kernel_pt; tests make others. Nothing here flushes a
- * TLB (see tlb.h). Calls on the same tables must not overlap in the same 2 MiB; calls that add or
- * remove tables need the caller's lock.
+ * One loop serves 4 and 5 levels and leaves of 4 KiB, 2 MiB and 1 GiB (Intel SDM Vol. 3A, 4.5).
+ * Nothing here flushes a TLB (see tlb.h). Calls on the same tables must not overlap in the same
+ * 2 MiB; calls that add or remove tables need the caller's lock.
  */
 #pragma once
 
 #include <arch/mmu.h>
 #include <kernel/panic.h>
-#include <kernel/types.h>
-
-struct pagetable {
-	pte_t *root; /* in the direct map */
-	int levels;  /* 4 or 5 */
-	/* Where frames for tables come from and go to; kernel_pt's follow page_alloc. NULL: none. */
-	struct page_source *source;
-};
 
 /* A supply of zeroed frames for tables. */
 struct page_source {
@@ -27,7 +18,12 @@ struct page_source {
 extern struct page_source memmap_tables;     /* from memmap, before page_alloc stands */
 extern struct page_source page_alloc_tables; /* from then on */
 
-extern struct pagetable kernel_pt;
+struct pagetable {
+	pte_t *root;		    /* in the direct map */
+	int levels;		    /* 4 or 5 */
+	struct page_source *source; /* where tables come from and go to; NULL: nowhere */
+};
+extern struct pagetable kernel_pt; /* the kernel's only one; tests make others */
 
 /* One leaf, as the CPU sees it. */
 struct mapping {
@@ -82,49 +78,37 @@ static inline const char *pgprot_text(pgprot_t prot)
 	return (const char *[]){ "---", "r--", "rw-", "r-x" }[prot];
 }
 
-/*
- * Walk from the root towards va, down to level stop, ending early at a leaf or at a
- * non-present entry. Returns that last entry; *level says whose it is. Never fails.
- */
+/* The last entry on the walk to va: at level stop, or a leaf or non-present one before: *level. */
 pte_t *pt_walk(const struct pagetable *pt, vaddr_t va, int stop, int *level);
 
-/* The leaf that maps va; false if none does. */
-bool pt_lookup(const struct pagetable *pt, vaddr_t va, struct mapping *m);
+bool pt_lookup(const struct pagetable *pt, vaddr_t va, struct mapping *m); /* false: no leaf */
 
 /*
- * Find the first entry in [*va, end) that is not all zero: a present leaf or a note. Sets *va to
- * where it begins, *level, and returns it; NULL if there is none, *va is then as it was. end 0 is
- * the end of all addresses. Skips absent tables whole.
+ * The first entry in [*va, end) that is not all zero, a leaf or a note; sets *level, and *va to
+ * where it begins. NULL: none, *va as it was. end 0: no end. Skips absent tables whole.
+ * pt_prev: the same backwards, the last entry at or before *va, down to and including start.
  */
 pte_t *pt_next(const struct pagetable *pt, vaddr_t *va, vaddr_t end, int *level);
-
-/* The same backwards: the last entry at or before *va, down to and including start. */
 pte_t *pt_prev(const struct pagetable *pt, vaddr_t *va, vaddr_t start, int *level);
 
 /*
- * Map nr_pages 4 KiB pages from va on to the physical range from pa on, in the largest leaves that
- * alignment and leaf_levels allow. 0; -ENOMEM or -EEXIST (something is there already): then nothing
- * has changed. va and pa page-aligned.
+ * In these four va and pa are page-aligned, pages 4 KiB. 0, or a failure with nothing changed:
+ * -ENOMEM; -EEXIST, pt_map: something is there already; -ENOENT, pt_protect: a page is not mapped.
  */
+
+/* Map the pages to the physical range from pa on, in the largest leaves that fit leaf_levels. */
 must_check int pt_map(struct pagetable *pt, vaddr_t va, paddr_t pa, u64 nr_pages, pgprot_t prot);
 
 /* Clear every leaf in the range (which must begin and end at leaves' ends). Flush afterwards. */
 void pt_unmap(struct pagetable *pt, vaddr_t va, u64 nr_pages);
 
-/*
- * Give all leaves in the range another protection (PAGE_NONE: clear them), splitting large leaves
- * at its ends. 0; -ENOMEM, then nothing has changed; -ENOENT if part of it is not mapped, likewise.
- * Flush afterwards.
- */
+/* Change the protection (PAGE_NONE: clear), splitting large leaves at the ends. Then flush. */
 must_check int pt_protect(struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot);
 
-/*
- * Make all tables down to level 1 exist for the range, splitting large leaves, so that pt_entry()
- * may be used on every page of it. 0; -ENOMEM, then nothing has changed.
- */
+/* Make all tables down to level 1 exist, splitting large leaves: pt_entry() then serves a page. */
 must_check int pt_populate(struct pagetable *pt, vaddr_t va, u64 nr_pages);
 
-/* The level-1 entry for va, which pt_populate has made. The next ones follow it up to a table's end. */
+/* The level-1 entry for va, made by pt_populate. The next ones follow it up to the table's end. */
 static inline pte_t *pt_entry(const struct pagetable *pt, vaddr_t va)
 {
 	int level;
@@ -135,12 +119,10 @@ static inline pte_t *pt_entry(const struct pagetable *pt, vaddr_t va)
 }
 
 /*
- * Unlink the tables in the way to [va, va + nr_pages) that lie wholly in [lo, hi), where the caller
- * knows nothing to be mapped, and the rest of which it has pruned before. Each is handed to gone(),
- * to be freed after a flush: a CPU may still be walking it. The root stays.
+ * Unlink the tables (not the root) on the way to the range that lie wholly in [lo, hi), where no
+ * page is mapped and the rest is pruned. gone() frees each after a flush: CPUs may be walking it.
  */
 void pt_prune(struct pagetable *pt, vaddr_t va, u64 nr_pages, vaddr_t lo, vaddr_t hi,
 	      void (*gone)(pte_t *table));
 
-/* Number of tables, the root included. For checks and for counting what was given back. */
-u64 pt_count_tables(const struct pagetable *pt);
+u64 pt_count_tables(const struct pagetable *pt); /* the root included; for checks */

@@ -1,21 +1,16 @@
 /*
  * vmalloc.h - memory contiguous in virtual addresses, from frames that lie anywhere.
  *
- * Names and meanings are Linux's (include/linux/vmalloc.h). The window is [VMALLOC_START,
- * VMALLOC_END], both included. There is no list of areas: the page table is the record. The guard
- * page before each area has a non-present entry, whose other 63 bits hold the descriptor.
- * Any context without locks of mm/ held, unless said otherwise. Pointers that are not the start of a live area
- * make the freeing calls panic and say what they are; nothing has changed then.
+ * Names and meanings are those of Linux's vmalloc.h. There is no list of areas: the non-present
+ * entry of the guard page before each is its descriptor. Any context, no lock of mm/ held. Freeing
+ * what is not the start of a live area panics and says what it is; nothing has changed then.
  */
 #pragma once
 
-#include <arch/mmu.h>
-#include <kernel/types.h>
-#include <mm/page_alloc.h>
 #include <mm/vmarea.h>
 
 #define VMALLOC_START (address_map.vmalloc_start)
-#define VMALLOC_END (address_map.vmalloc_end)
+#define VMALLOC_END (address_map.vmalloc_end) /* the last byte, included */
 
 /* What an area is; in its descriptor. */
 enum vm_kind {
@@ -35,12 +30,9 @@ struct vm_area {
 	u32 caller; /* who asked: offset of the code in the image */
 };
 
-/*
- * At least 1 byte, rounded up to pages; NULL if bytes is 0, or neither RAM nor window has room.
- * Contents are undefined (vzalloc: zeros). vmalloc_array(n, size): NULL also if n * size overflows.
- */
+/* Rounded up to pages; NULL: 0 bytes, overflow, or no room in RAM or window. Contents undefined. */
 must_check void *vmalloc(u64 bytes);
-must_check void *vzalloc(u64 bytes);
+must_check void *vzalloc(u64 bytes); /* all zeros */
 must_check static inline void *vmalloc_array(u64 n, u64 bytes)
 {
 	u64 product;
@@ -48,14 +40,13 @@ must_check static inline void *vmalloc_array(u64 n, u64 bytes)
 	return __builtin_mul_overflow(n, bytes, &product) ? NULL : vmalloc(product);
 }
 
-/* Free what vmalloc gave. NULL is nothing. Needs no memory. The frames follow after the flush. */
+/* Free what vmalloc gave; NULL is nothing. Needs no memory. The frames follow after the flush. */
 void vfree(const void *p);
 
 /*
- * Map count frames side by side, PAGE_KERNEL or PAGE_KERNEL_RO (executable pages would also be
- * writable through the direct map). The frames stay the caller's, who may not free them before
- * vunmap and the flush (vm_unmap_aliases). NULL if count is 0, a frame is free or reserved, or
- * there is no room.
+ * Map count frames side by side, PAGE_KERNEL or PAGE_KERNEL_RO. They stay the caller's, who may not
+ * free them before vunmap and the flush (vm_unmap_aliases). NULL: count is 0, a frame is free,
+ * reserved or a page table, prot is another (ROX: the direct map could write it), or no room.
  */
 must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
 void vunmap(const void *p);
@@ -86,13 +77,12 @@ static inline vaddr_t vm_area_end(const struct vm_area *area)
 	return area->start + (area->nr_pages << PAGE_SHIFT);
 }
 
-/* Read a guard page's entry: false if it is not an area's descriptor. guard is the page's address. */
+/*
+ * False if there is none. The area of the guard page at this address, by its entry; the one that
+ * holds va, guard and unflushed ones included; the next to start at or after va, O(tables skipped).
+ */
 bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area);
-
-/* The area that holds this address or whose guard does, freed and unflushed ones included. */
 bool find_vm_area(vaddr_t va, struct vm_area *area);
-
-/* The next area that starts at or after va; false if there is none. O(tables skipped). */
 bool next_vm_area(vaddr_t va, struct vm_area *area);
 
 static inline const char *vm_kind_name(enum vm_kind kind)
@@ -112,8 +102,6 @@ struct vmalloc_stats {
 };
 void vmalloc_stats(struct vmalloc_stats *stats);
 
-/* The window's free addresses. For tables and checks. */
-extern struct vmwindow vmalloc_window;
+extern struct vmwindow vmalloc_window; /* the free addresses, for tables and checks */
 
-/* Once, after page_alloc, kernel_pt and slab stand. */
-void vmalloc_init(void);
+void vmalloc_init(void); /* once, after page_alloc, kernel_pt and slab stand */

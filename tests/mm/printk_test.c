@@ -37,7 +37,8 @@ TEST(printk, widths)
 	SAYS("   +7|0", "%+5d|%0d", 7, 0);
 	SAYS("0x00000000deadbeef", "0x%016lx", 0xdeadbeeful);
 	SAYS("   ab|ab   |ab", "%5s|%-5s|%.2s", "ab", "ab", "abcd");
-	SAYS("12345 12345", "%2d %02d", 12345, 12345);
+	SAYS("12345 12345", "%2d %.2d", 12345, 12345);
+	SAYS("    0000000000000000000000000000000000000007", "%044d", 7); /* 40 at most */
 	SAYS("|ab  |ab", "%.0s|%-4.2s|%.10s", "ab", "abcd", "ab");
 	SAYS("100% x", "100%% %c", 'x');
 }
@@ -142,10 +143,10 @@ TEST(printk, size_text)
 		{ 64 * KiB + 1, "64 KiB" },
 		{ 3 * GiB / 2, "1536 MiB" },
 		{ 100 * MiB + 1, "100 MiB" },
-		{ MiB - 1, "1023 KiB" },
+		{ MiB - 1, "1 MiB" },
 		{ 32 * TiB, "32 TiB" },
 		{ 12800 * TiB, "12800 TiB" },
-		{ ~0ul, "16383 PiB" },
+		{ ~0ul, "16 EiB" },
 	};
 	char out[SIZE_TEXT];
 

@@ -142,7 +142,7 @@ TEST(words, next_word)
 
 static const char *nearest(const char *word)
 {
-	static const char *const names[] = { "vmalloc", "vmap", "vfree", "map" };
+	static const char *const names[] = { "vmalloc", "vmap", "vfree", "map", "ls" };
 	unsigned least = NEARER_NONE;
 	const char *best = "none";
 

@@ -1,6 +1,5 @@
 /*
- * pte.h - what the bits of an entry mean to an x86_64 CPU. Intel SDM Vol. 3A, 4.5, tables 4-14 to
- * 4-20. Also used by arch/sim: the simulated MMU reads the real entries.
+ * pte.h - what an entry's bits mean to a CPU, and to the MMU of arch/sim. Intel SDM Vol. 3A, 4.5.
  */
 #pragma once
 
@@ -26,13 +25,9 @@ static inline pte_t pte_make_table(paddr_t table)
 
 static inline pte_t pte_make_leaf(paddr_t pa, int level, pgprot_t prot)
 {
-	static const u64 bits[] = {
-		[PAGE_KERNEL_RO] = PTE_LEAF | PTE_NX,
-		[PAGE_KERNEL] = PTE_LEAF | PTE_NX | PTE_W,
-		[PAGE_KERNEL_ROX] = PTE_LEAF,
-	};
+	u64 rights = prot == PAGE_KERNEL ? PTE_W | PTE_NX : prot == PAGE_KERNEL_ROX ? 0 : PTE_NX;
 
-	return (pte_t){ pa.v | bits[prot] | (level > 1 ? PTE_PS : 0) };
+	return (pte_t){ pa.v | PTE_LEAF | rights | (level > 1 ? PTE_PS : 0) };
 }
 
 static inline pte_t pte_make_note(u64 note)
@@ -58,18 +53,14 @@ static inline bool pte_is_leaf(pte_t pte, int level)
 /* In a large leaf, bit 12 is PAT and the bits up to the page's size are reserved. */
 static inline paddr_t pte_paddr(pte_t pte, int level)
 {
-	u64 address = pte.v & PTE_ADDRESS;
+	int shift = PAGE_SHIFT + (pte_is_leaf(pte, level) ? 9 * (level - 1) : 0);
 
-	if (level > 1 && (pte.v & PTE_PS))
-		address &= ~((1ul << (PAGE_SHIFT + 9 * (level - 1))) - 1);
-	return (paddr_t){ address };
+	return paddr((pte.v & PTE_ADDRESS) >> shift << shift);
 }
 
 static inline pgprot_t pte_pgprot(pte_t pte)
 {
-	if (pte.v & PTE_W)
-		return PAGE_KERNEL;
-	return pte.v & PTE_NX ? PAGE_KERNEL_RO : PAGE_KERNEL_ROX;
+	return pte.v & PTE_W ? PAGE_KERNEL : pte.v & PTE_NX ? PAGE_KERNEL_RO : PAGE_KERNEL_ROX;
 }
 
 /* What must never be: writable and executable, or open to user mode. Of a present leaf. */
