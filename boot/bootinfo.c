@@ -4,7 +4,7 @@
  * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag; PVH a small
  * record with the addresses of all else. An address may lead nowhere, a size may run past the end.
  * So copy() fetches all, `reader` knows what can be reached, each size is compared with what is left,
- * each string is cut, and nonsense passed over with a complaint. Only a memory map there must be.
+ * each string is cut, nonsense passed over with a complaint. Only the memory map cannot be missing.
  */
 #include <kernel/bootinfo.h>
 #include <kernel/string.h>
@@ -109,8 +109,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 {
 	struct {
 		u32 magic, version, flags, nr_modules;
-		u64 modules, cmdline, rsdp, map;
-		u32 nr_entries, reserved;
+		u64 modules, cmdline, rsdp, map, nr_entries; /* the last: its lower half */
 	} s;
 	u64 m[3]; /* of a module: address, bytes, address of its command line */
 
@@ -122,7 +121,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 	for (u64 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
 		if (copy(m, s.modules + i * 32, sizeof(m)))
 			add_module(info, m[0], m[1], m[2], ~0ul);
-	add_ranges(&info->map, s.map, s.nr_entries, 24);
+	add_ranges(&info->map, s.map, (u32)s.nr_entries, 24);
 	return NULL;
 }
 

@@ -2,7 +2,7 @@
  * entry.S - from the loader's 32-bit world to C in 64 bits.
  *
  * GRUB (Multiboot2) and qemu -kernel (PVH) both leave the CPU in 32-bit protected mode, paging off,
- * segments flat. Code runs IMAGE_BASE below the addresses it was linked for, hence PHYS(). Once CPUID
+ * segments flat. Code runs IMAGE_BASE below its link addresses, hence PHYS(). Once CPUID
  * grants all that we need, paging comes on, and with it long mode. The tables map the first 4 GiB
  * at 0, whence the next instruction is fetched; in the direct map; and where the image was linked.
  *	PML4[0], [273], [511] ---> PDPT[0..3] ---> four PDs of 512 pages of 2 MiB

@@ -57,8 +57,7 @@ void panic(const char *fmt, ...)
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
-	vsnprintf(message, sizeof(message), fmt,
-		  args); /* if it faults, that is reported */
+	vsnprintf(message, sizeof(message), fmt, args); /* if it faults, that is told */
 	before = __atomic_fetch_add(&panics, 1, __ATOMIC_RELAXED);
 	if (before < 2) {
 		if (before == 0)

@@ -13,9 +13,8 @@
 #include <kernel/printk.h>
 #include <kernel/string.h>
 
-/* Where things are in these tables. */
 enum { LENGTH = 4, RSDP_RSDT = 16, RSDP_BYTES = 20, HEADER_BYTES = 36 };
-enum { FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
+enum { FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 }; /* offsets, sizes */
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
 

@@ -77,7 +77,7 @@ int serial_read(enum serial_port port)
 	return inb(base[port] + DATA);
 }
 
-/* The PIC notes the line rise, so COM1 must lower it first: reading IIR, we heard of the FIFO. */
+/* The PIC notes when the line rises, so COM1 must lower it before we sleep: hence IIR is read. */
 void serial_wait(void)
 {
 	if (!serial_irq_came) /* sti takes effect one instruction later */

@@ -18,8 +18,7 @@ enum { VEC_PAGE_FAULT = 14, VEC_MACHINE_CHECK = 18, VEC_IRQ = 32, NR_VECTORS = 6
 enum { BOOT_STACK, DOUBLE_FAULT_STACK, NMI_STACK, MACHINE_CHECK_STACK, NR_STACKS };
 extern char stacks[NR_STACKS][5 * PAGE_SIZE];
 
-/* What traps.S leaves on the stack. */
-struct trap_frame {
+struct trap_frame { /* what traps.S leaves on the stack */
 	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
 	u64 vector, error, rip, cs, rflags, rsp, ss;
 };
