@@ -3,7 +3,7 @@
  *
  * Multiboot2 leaves one block of tags, each with its type and size, up to an end tag; PVH a small
  * record with the addresses of all else. An address may lead nowhere, a size may run past the end.
- * So copy() fetches all, `reader` knows what can be reached, each size is compared with what is left,
+ * So copy() fetches all, `reader` knows what can be reached, sizes are compared with what is left,
  * each string is cut, nonsense passed over with a complaint. Only the memory map cannot be missing.
  */
 #include <kernel/bootinfo.h>

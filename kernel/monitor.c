@@ -196,7 +196,8 @@ bool monitor_run(char *line)
 	if (least == 0)
 		return parse_args(best, nr - 1, args + 1, numbers) &&
 		       best->run(nr - 1, numbers, args + 1) == 0;
-	printk("there is no command '%s'; did you mean %s?\n", args[0], best ? best->name : "help");
+	printk("there is no command '%s'; %s%s\n", args[0],
+	       best ? "did you mean " : "`help` lists all", best ? best->name : "");
 	return false;
 }
 

@@ -4,8 +4,8 @@
  * QEMU's isa-debug-exit comes first, since it alone carries a status; elsewhere it does nothing. A
  * PC is switched off through ACPI: the sleep type of state S5, with a bit that says "now", goes to
  * the power management control port. The FADT tells the port; the type is hidden in byte code (AML)
- * of the DSDT, as a package named _S5_. All tables are found from the RSDP, at boot, while the first
- * 4 GiB are mapped; each is believed only if it can be reached, is long enough, and its bytes add
+ * of the DSDT, as a package named _S5_. All tables are found from the RSDP, at boot, while the
+ * first 4 GiB are mapped; each is believed only if it can be reached, is long enough, and its bytes add
  * up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
 #include <arch/cpu.h>
