@@ -5,7 +5,7 @@
  * PC is switched off through ACPI: the sleep type of state S5, with a bit that says "now", goes to
  * the power management control port. The FADT tells the port; the type is hidden in byte code (AML)
  * of the DSDT, as a package named _S5_. All tables are found from the RSDP, at boot, while the
- * first 4 GiB are mapped; each is believed only if it can be reached, is long enough, and its bytes add
+ * first 4 GiB are mapped; each is believed only if in reach, long enough, and its bytes add
  * up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
 #include <arch/cpu.h>
