@@ -59,8 +59,9 @@ HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tes
 	boot/bootinfo.c \
 	$(addprefix kernel/,panic.c printk.c record.c words.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
-	kernel include/arch include/kernel include/mm tests tests/mm tests/host,$(dir)/*.[ch])))
-OUR_SHELL := tools/deps .ci/run
+	kernel include/arch include/kernel include/mm tests tests/mm tests/host bench bench/linux,\
+	$(dir)/*.[ch])))
+OUR_SHELL := tools/deps bench/linux/run .ci/run
 
 .PHONY: all
 all: build/tessera.elf build/tessera-check.elf compile_commands.json ## build both kernels
@@ -84,6 +85,11 @@ kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEM
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
 	$(Q)BOOT=direct APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" tools/run
+
+.PHONY: bench-linux
+bench-linux: bench ## the same work on Debian's Linux, side by side; also build/bench/results.json
+	$(Q)bench/linux/run
+	$(Q)bench/compare.py build/run/records.jsonl build/linux/run/console.txt build/bench/results.json
 
 .PHONY: gdb
 gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
