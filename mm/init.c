@@ -83,7 +83,7 @@ static void map_direct(void)
 		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
 		    pt_protect(&kernel_pt, alias, (s->end - s->start) >> PAGE_SHIFT,
 			       PAGE_KERNEL_RO))
-			too_little("the direct map of the image");
+			too_little("the image in the direct map (is it RAM at all?)");
 	}
 }
 

@@ -42,7 +42,7 @@ enum tlb_mode tlb_mode;
 
 static struct spinlock tlb_lock = SPINLOCK("tlb");
 static struct batch waiting;	/* tlb_lock */
-static struct tlb_stats counts; /* tlb_lock */
+static struct tlb_stats counts; /* tlb_lock; flushes: atomic */
 
 static void flush_this_cpu(void *unused)
 {
