@@ -66,33 +66,54 @@ TEST(check, finds_forbidden_permissions)
 	vfree(p);
 }
 
-/* What would be handed out twice: addresses, and a frame. */
-TEST(check, finds_what_is_free_and_in_use)
+/* Addresses that would be handed out twice. */
+TEST(check, finds_free_addresses_of_an_area)
 {
 	char *p = vmalloc(PAGE_SIZE);
 	struct vmrange *last = vmalloc_window.free;
-	struct page *page = alloc_pages(GFP_KERNEL, 0), *other = alloc_pages(GFP_KERNEL, 0);
-	struct page was;
 	u64 found;
 
-	EXPECT(p && page && other);
+	EXPECT(p);
 	while (last->right)
 		last = last->right;
 	last->start -= 2; /* over the area */
 	found = faults();
 	last->start += 2;
 	EXPECT(found > 0);
-	__free_pages(other, 0);
-	was = *other;
-	if (other->state == PG_FREE) { /* not merged: let its list lead to the frame in use */
-		other->next = page_to_pfn(page);
-		found = faults();
-		*other = was;
-		EXPECT(found > 0);
-	}
 	EXPECT_EQ(faults(), 0);
-	__free_pages(page, 0);
 	vfree(p);
+}
+
+/* A frame in use between two free blocks, each link of the list leading back: it would be handed out twice. */
+TEST(check, finds_a_frame_in_use_in_a_free_list)
+{
+	struct page *pages[8], *first, *mine, *next, was;
+	u64 found = 0;
+	bool planted;
+
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, ARRAY_SIZE(pages), pages), ARRAY_SIZE(pages));
+	for (unsigned i = 1; i < ARRAY_SIZE(pages); i += 2)
+		__free_pages(pages[i], 0);
+	mine = pages[0];
+	was = *mine;
+	first = pages[7];
+	next = pfn_to_page(first->next);
+	planted = first->state == PG_FREE && first->order == 0 && first->next;
+	if (planted) {
+		first->next = next->prev = page_to_pfn(mine);
+		mine->prev = page_to_pfn(first);
+		mine->next = page_to_pfn(next);
+		found = faults();
+		first->next = page_to_pfn(next);
+		next->prev = page_to_pfn(first);
+		*mine = was;
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(pages); i += 2)
+		__free_pages(pages[i], 0);
+	if (!planted)
+		SKIP("no two single free frames beside each other in the list");
+	EXPECT(found > 0);
+	EXPECT_EQ(faults(), 0);
 }
 
 /* Plant only where nobody looks meanwhile: at a frame of ours that has a 4 KiB leaf of its own. */
