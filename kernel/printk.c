@@ -23,7 +23,7 @@ struct sink {
 	int width, precision; /* precision: of a string; -1: none given */
 };
 
-static struct spinlock console_lock = SPINLOCK("console");
+static struct spinlock console_lock = SPINLOCK("console", LOCK_CONSOLE);
 static bool mid_line; /* the console's last character was no LF */
 
 static void put(struct sink *sink, char c)

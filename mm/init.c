@@ -150,3 +150,9 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 	tlb_init(options->tlb);
 	vmalloc_init();
 }
+
+int mm_cpu_init(u32 cpu)
+{
+	(void)cpu;
+	return 0;
+}

@@ -29,7 +29,7 @@
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
 static u64 die, fail_at; /* page_lock; 0: we do not shuffle; no request is to fail */
-static struct spinlock page_lock = SPINLOCK("page_alloc");
+static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
 static const struct memmap *ram; /* what page_alloc_init was given */
 static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
 static u64 (*shrinkers[4])(void), nr_shrinkers;

@@ -21,7 +21,8 @@ static struct kmem_cache {
 	struct page_list partial; /* slabs with free objects; an empty one comes last */
 	struct kmem_stats now;	  /* name NULL: this entry is not in use */
 	u32 first;		  /* where in the frame the first object begins */
-} caches[KMEM_MAX_CACHES] = { [0 ... KMEM_MAX_CACHES - 1] = { .lock = SPINLOCK("kmem_cache") } };
+} caches[KMEM_MAX_CACHES] = { [0 ... KMEM_MAX_CACHES -
+			       1] = { .lock = SPINLOCK("kmem_cache", LOCK_SLAB) } };
 
 /* The bits of a slab, set where an object is free. */
 static u32 *slab_bitmap(const struct kmem_cache *cache, struct page *page)

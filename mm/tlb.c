@@ -40,7 +40,7 @@ struct batch {
 bool tlb_skip_flush;
 enum tlb_mode tlb_mode;
 
-static struct spinlock tlb_lock = SPINLOCK("tlb");
+static struct spinlock tlb_lock = SPINLOCK("tlb", LOCK_TLB);
 static struct batch waiting;	/* tlb_lock */
 static struct tlb_stats counts; /* tlb_lock; flushes: atomic */
 

@@ -39,7 +39,7 @@ struct vmwindow vmalloc_window;
  * Held while tables come and go together with the addresses they serve: addresses that are free
  * for sure may have their tables unlinked, addresses just allocated get theirs.
  */
-static struct spinlock tables_lock = SPINLOCK("vmalloc tables");
+static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 
 static struct vmalloc_stats now; /* the counted part: areas, used, freed_areas, frames; atomic */
 

@@ -297,7 +297,7 @@ int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 	all = node_cache ? kmem_cache_alloc(node_cache, GFP_KERNEL) : NULL;
 	if (!all)
 		return -ENOMEM;
-	*w = (struct vmwindow){ .lock = SPINLOCK("vmwindow"),
+	*w = (struct vmwindow){ .lock = SPINLOCK("vmwindow", LOCK_WINDOW),
 				.start = start >> PAGE_SHIFT,
 				.end = (end >> PAGE_SHIFT) - 1 };
 	w->pages_free = w->end - w->start;

@@ -103,6 +103,15 @@ void on_other_cpus(void (*fn)(void *), void *arg)
 	(void)fn, (void)arg; /* one CPU runs so far */
 }
 
+void cpu_serve(void)
+{
+}
+
+bool in_interrupt(void)
+{
+	return false;
+}
+
 /*
  * Each function pushes its caller's rbp, so frames form a list, with the return address above each
  * link: in the same page, by the ABI's 16 bytes. If it is damaged, that may be why we are asked.

@@ -16,7 +16,12 @@
 typedef unsigned long irqflags_t;
 #include <asm/cpu.h>
 
-u32 nr_cpus(void); /* how many are running, 1 .. NR_CPUS */
+u32 nr_cpus(void);	 /* how many are running, 1 .. NR_CPUS: numbers 0 .. nr_cpus() - 1 */
+bool in_interrupt(void); /* is this CPU serving an interrupt or another CPU's call? */
 
-/* Run fn(arg) on every CPU but this one, in interrupt context there; returns when all are done. */
+/*
+ * Run fn(arg) on every CPU but this one, in interrupt context there; back when all are done. No
+ * lock held, interrupts on or off: a CPU that waits serves what others ask of it meanwhile.
+ */
 void on_other_cpus(void (*fn)(void *), void *arg);
+void cpu_serve(void); /* do now what another CPU asks of this one: for loops that wait for one */

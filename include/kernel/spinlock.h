@@ -9,14 +9,27 @@
 #include <arch/cpu.h>
 #include <kernel/panic.h>
 
+/* A CPU that holds a lock may take only those further down here. */
+enum lock_rank {
+	LOCK_RECORD,
+	LOCK_TABLES, /* page tables of the window come and go */
+	LOCK_DEPOT,  /* areas in stock for all CPUs */
+	LOCK_WINDOW, /* free addresses of a window */
+	LOCK_TLB,    /* what waits for a flush */
+	LOCK_SLAB,
+	LOCK_PAGES, /* the buddy's lists */
+	LOCK_CONSOLE,
+};
+
 struct spinlock {
 	u32 owner; /* 0: free; otherwise 1 + the holder's CPU number */
+	enum lock_rank rank;
 	const char *name;
 };
 
-#define SPINLOCK(name_)         \
-	{                       \
-		.name = (name_) \
+#define SPINLOCK(name_, rank_)                   \
+	{                                        \
+		.name = (name_), .rank = (rank_) \
 	}
 
 static inline bool spin_is_mine(const struct spinlock *lock)

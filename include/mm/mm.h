@@ -18,6 +18,9 @@ struct mm_options {
  */
 void mm_init(const struct memmap *map, const struct mm_options *options);
 
+/* What mm/ keeps for each CPU; before that CPU is started. -ENOMEM: leave it out. */
+must_check int mm_cpu_init(u32 cpu);
+
 /*
  * Recompute every invariant of mm/: each frame in one state, each leaf of the window in one area,
  * no frame of vmalloc mapped twice, guards not present, nothing at 0, W^X also across aliases, sums

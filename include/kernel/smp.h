@@ -1,0 +1,22 @@
+/*
+ * smp.h - work for other CPUs.
+ *
+ * There is no scheduler: CPU 0 runs the monitor, each other CPU waits for a function to run, on its
+ * own stack and with interrupts on. For what must be done at once see on_other_cpus() in arch/cpu.h.
+ */
+#pragma once
+
+#include <arch/cpu.h>
+
+/* Bring up all CPUs that the machine names, after mm_init(). One that does not come is reported. */
+void smp_init(void);
+
+/* Start fn(arg) on that CPU (not this one), which must be idle; wait until it has returned. */
+void cpu_start(u32 cpu, void (*fn)(void *), void *arg);
+void cpu_join(u32 cpu);
+
+/* fn(arg) on that CPU, this one included; back when it is done. */
+void run_on_cpu(u32 cpu, void (*fn)(void *), void *arg);
+
+/* fn(arg) on CPUs 0 .. nr - 1 at the same time; called on CPU 0; back when all are done. */
+void run_on_cpus(u32 nr, void (*fn)(void *), void *arg);
