@@ -19,7 +19,7 @@
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
-#include <mm/vmalloc.h>
+#include <mm/vmstock.h>
 
 static _Noreturn void too_little(const char *what)
 {
@@ -153,6 +153,5 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 
 int mm_cpu_init(u32 cpu)
 {
-	(void)cpu;
-	return 0;
+	return stock_init(cpu);
 }

@@ -9,292 +9,269 @@
  *
  * The page table is the record. A guard page is not mapped, and of an entry that is not present
  * the CPU ignores all but bit 0 (SDM 3A 4.5), so the guard's entry holds the area's descriptor:
+ * kind, caller, number of pages (vmalloc.h). There is no other list of areas: whoever can read page
+ * tables (vmallocinfo, the fault report, a debugger) can read who asked for what.
  *
- *	 63                31 30         7 6    3   2   1   0
- *	|      nr_pages      |   caller   | kind | 1 |   | 0 |
+ *	vmalloc	take addresses and frames of this CPU's stock (vmstock.c), copy the frames' entries
+ *		into the page table, write the descriptor.
+ *	vfree	claim the area by one atomic change of its descriptor, so that of two CPUs that free
+ *		it only one can go on; copy the entries out of the page table and clear them. Frames
+ *		and addresses now wait in this CPU's stock for a flush of all TLBs (tlb.c).
  *
- * Bit 2 tells a descriptor from other notes: in a mapping it would be U, which the kernel never sets.
- * There is no other list of areas: whoever can read page tables (vmallocinfo, the fault report, a
- * debugger) can read who asked for what.
- *
- * Freeing goes in two steps, with a flush of all TLBs between them (see tlb.c):
- *
- *	vfree    claim the area by one atomic exchange of its guard's entry, so that of two CPUs that
- *		 free it only one can go on; clear the present bits. The entries still tell
- *		 the frames, which still belong to the area.
- *	release  give the frames to page_alloc, clear the entries, give the addresses to vmarea, and
- *		 unlink the page tables whose whole span is now free.
- *
- * Neither step needs memory. An allocation that fails half-way takes the same road back.
+ * Neither step of vfree needs memory. An allocation that fails half-way takes the same road back.
  */
 #include <kernel/panic.h>
+#include <kernel/string.h>
 #include <mm/pagetable.h>
-#include <mm/vmalloc.h>
-
-#define BULK 64 /* frames moved at a time */
-
-struct vmwindow vmalloc_window;
-
-/*
- * Held while tables come and go together with the addresses they serve: addresses that are free
- * for sure may have their tables unlinked, addresses just allocated get theirs.
- */
-static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
-
-static struct vmalloc_stats now; /* the counted part: areas, used, freed_areas, frames; atomic */
-
-static void count(u64 *counter, s64 change)
-{
-	__atomic_add_fetch(counter, change, __ATOMIC_RELAXED);
-}
-
-/* Descriptors */
-
-#define NOTE_IS_AREA (1ul << 2)
-#define NOTE_KIND_SHIFT 3
-#define NOTE_CALLER_SHIFT 7
-#define NOTE_PAGES_SHIFT 31
-#define AREA_MAX_PAGES ((1ul << 33) - 1)
-
-_Static_assert(VM_NR_KINDS <= 16, "a kind has 4 bits");
-
-static pte_t area_encode(const struct vm_area *area, enum vm_kind kind)
-{
-	return pte_make_note(NOTE_IS_AREA | (u64)kind << NOTE_KIND_SHIFT |
-			     (u64)(area->caller & 0xffffff) << NOTE_CALLER_SHIFT |
-			     area->nr_pages << NOTE_PAGES_SHIFT);
-}
-
-bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area)
-{
-	if (pte_present(entry) || !(entry.v & NOTE_IS_AREA))
-		return false;
-	area->start = guard + PAGE_SIZE;
-	area->kind = entry.v >> NOTE_KIND_SHIFT & 15;
-	area->caller = entry.v >> NOTE_CALLER_SHIFT & 0xffffff;
-	area->nr_pages = entry.v >> NOTE_PAGES_SHIFT;
-	return true;
-}
+#include <mm/vmstock.h>
 
 bool find_vm_area(vaddr_t va, struct vm_area *area)
 {
 	vaddr_t at = ALIGN_DOWN(va, PAGE_SIZE);
+	bool found = false;
 	int level;
 
-	if (!is_vmalloc_addr((void *)va))
-		return false;
-	for (;;) {
+	while (!found && is_vmalloc_addr((void *)at)) {
+		irqflags_t flags = irq_save(); /* tables that we see stay until we let a flush in */
 		pte_t *entry = pt_prev(&kernel_pt, &at, VMALLOC_START, &level);
 
-		if (!entry)
-			return false;
-		if (vm_area_decode(pte_get(entry), at, area))
-			return va < vm_area_end(area);
-		at -= PAGE_SIZE; /* the guard comes first in an area: at is not the window's start */
+		found = entry && vm_area_decode(pte_get(entry), at, area);
+		irq_restore(flags);
+		at = entry ? at - PAGE_SIZE : 0;
 	}
+	return found && va < vm_area_end(area);
 }
 
 bool next_vm_area(vaddr_t va, struct vm_area *area)
 {
 	vaddr_t at = MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE;
-	pte_t *entry;
+	bool found = false;
 	int level;
 
-	while ((entry = pt_next(&kernel_pt, &at, VMALLOC_END, &level))) {
-		if (vm_area_decode(pte_get(entry), at, area))
-			return true;
-		at += level_bytes(level);
+	while (!found && is_vmalloc_addr((void *)at)) {
+		irqflags_t flags = irq_save();
+		pte_t *entry = pt_next(&kernel_pt, &at, VMALLOC_END, &level);
+
+		found = entry && vm_area_decode(pte_get(entry), at, area);
+		irq_restore(flags);
+		at = entry ? at + level_bytes(level) : 0;
 	}
-	return false;
+	return found;
 }
 
-/* Moving frames in and out of entries */
+/* Pages in and out of the window's tables. Interrupts are masked, but for a moment now and then. */
 
-/* The entry for va, given that of the page before: the next one, or the first of the next table. */
-static pte_t *step(pte_t *entry, vaddr_t va)
+static void let_interrupts_in(irqflags_t *flags)
 {
-	return level_index(va, 1) ? entry + 1 : pt_entry(&kernel_pt, va);
+	irq_restore(*flags);
+	*flags = irq_save();
 }
 
-static void map_frames(vaddr_t va, struct page **pages, u64 nr_pages, pgprot_t prot)
+/* How many of these pages lie in one table. */
+static u64 in_table(vaddr_t va, vaddr_t end)
 {
-	pte_t *entry = pt_entry(&kernel_pt, va - PAGE_SIZE);
-
-	for (u64 i = 0; i < nr_pages; i++, va += PAGE_SIZE) {
-		entry = step(entry, va);
-		pte_set(entry, pte_make_leaf(page_to_phys(pages[i]), 1, prot));
-	}
+	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
 }
 
-/* Map fresh frames. On failure some pages may be mapped already: their entries say which. */
-static bool fill_area(const struct vm_area *area, gfp_t gfp)
+/* Map pages from va on; returns where that ended: before end, if it cannot be done. */
+typedef vaddr_t (*fill_fn)(vaddr_t va, pte_t *first, vaddr_t end, const void *what,
+			   irqflags_t *flags);
+
+/* Frames of this CPU's stock. exact, not NULL: ask page_alloc for no more than is needed. */
+static inline vaddr_t map_stock(vaddr_t va, pte_t *entry, vaddr_t end, const void *exact,
+				irqflags_t *flags)
 {
-	struct page *pages[BULK];
-	u64 nr;
+	struct vm_stock *stock = this_stock();
 
-	for (u64 done = 0; done < area->nr_pages; done += nr) {
-		nr = MIN(BULK, area->nr_pages - done);
-		if (!alloc_pages_bulk(gfp, nr, pages))
-			return false;
-		for (u64 i = 0; i < nr; i++)
-			page_set_owner(pages[i], PG_VMALLOC, address_map.image + area->caller);
-		map_frames(area->start + (done << PAGE_SHIFT), pages, nr, PAGE_KERNEL);
-		count(&now.frames, nr);
-	}
-	return true;
-}
-
-/* Make the pages unreachable. Entries of frames that are the area's own go on to tell which. */
-static void clear_present(const struct vm_area *area, bool own_frames)
-{
-	pte_t *entry = pt_entry(&kernel_pt, area->start - PAGE_SIZE);
-
-	for (vaddr_t va = area->start; va < vm_area_end(area); va += PAGE_SIZE) {
-		entry = step(entry, va);
-		pte_set(entry, own_frames ? pte_make_note(pte_get(entry).v) : (pte_t){ 0 });
+	for (;; entry = window_entry(va)) {
+		va += stock_get_frames(stock, entry, in_table(va, end)) << PAGE_SHIFT;
+		if (va == end)
+			return va;
+		let_interrupts_in(flags);
+		if (stock->head == stock->ready &&
+		    !stock_refill(stock, (end - va) >> PAGE_SHIFT, exact))
+			return va;
 	}
 }
 
-/* After the flush: empty all entries from the guard's on, give back the frames they told. */
-static void empty_area(vaddr_t guard, u64 nr_pages)
+static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflags_t *flags)
 {
-	pte_t *entry = pt_entry(&kernel_pt, guard);
-	struct page *pages[BULK];
-	u64 nr = 0;
+	struct vm_stock *stock = this_stock();
 
-	pte_set(entry, (pte_t){ 0 });
-	for (vaddr_t va = guard + PAGE_SIZE; --nr_pages; va += PAGE_SIZE) {
-		pte_t old;
+	for (; va < end; entry = window_entry(va)) {
+		u64 nr = stock_put_frames(stock, entry, in_table(va, end));
 
-		entry = step(entry, va);
-		old = pte_exchange(entry, (pte_t){ 0 });
-		if (!pte_none(old)) {
-			pages[nr] = pfn_to_page(paddr_to_pfn(pte_paddr(old, 1)));
-			pages[nr++]->state = PG_ALLOC;
-		}
-		if (nr < BULK && nr_pages > 1)
-			continue;
-		free_pages_bulk(nr, pages);
-		count(&now.frames, -(s64)nr);
-		nr = 0;
+		va += nr << PAGE_SHIFT;
+		if (va == end)
+			break;
+		let_interrupts_in(flags);
+		if (!nr) /* the ring is full */
+			stock_settle();
+	}
+}
+
+static inline void unmap(vaddr_t va, pte_t *entry, vaddr_t end, irqflags_t *flags)
+{
+	for (u64 nr; va < end; entry = window_entry(va)) {
+		nr = in_table(va, end);
+		pte_clear(entry, nr);
+		va += nr << PAGE_SHIFT;
+		if (va == end)
+			break;
+		let_interrupts_in(flags);
 	}
 }
 
 /* Areas */
 
-static void release_area(struct tlb_deferred *deferred)
-{
-	struct vmrange *range = container_of(deferred, struct vmrange, deferred);
-	vaddr_t guard = range->start << PAGE_SHIFT, lo, hi;
-	u64 nr_pages = range->nr_pages;
-	irqflags_t flags;
+struct request {
+	u64 nr_pages;
+	enum vm_kind kind;
+	vaddr_t caller;
+	fill_fn fill;
+	const void *what;
+};
 
-	empty_area(guard, nr_pages);
-	count(&now.freed_areas, -1);
-	flags = spin_lock(&tables_lock);
-	vmarea_free(&vmalloc_window, range, &lo, &hi);
-	if (hi + PAGE_SIZE > VMALLOC_END) /* only the last page, which is never used, lies behind */
-		hi = ALIGN_UP(hi, level_bytes(address_map.levels));
-	pt_prune(&kernel_pt, guard, nr_pages, lo, hi, tlb_defer_table);
-	spin_unlock(&tables_lock, flags);
+static inline bool owns_frames(enum vm_kind kind)
+{
+	return kind == VM_ALLOC || kind == VM_STACK;
 }
 
-/* The area is claimed: its guard says VM_FREED. */
-static void retire_area(const struct vm_area *area, bool own_frames)
+static inline pte_t descriptor(const struct request *rq, enum vm_kind kind)
 {
-	struct vmrange *range = vmarea_retire(&vmalloc_window, area->start, area->nr_pages);
-
-	clear_present(area, own_frames);
-	count(&now.freed_areas, 1);
-	range->deferred.release = release_area;
-	tlb_defer(&range->deferred, area->nr_pages);
+	return vm_area_encode(kind, rq->nr_pages, rq->caller - address_map.image);
 }
 
-static void set_guard(const struct vm_area *area, enum vm_kind kind)
+/* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
+static inline vaddr_t get_area(u64 nr_pages, irqflags_t *flags)
 {
-	pte_set(pt_entry(&kernel_pt, area->start - PAGE_SIZE), area_encode(area, kind));
-}
+	vaddr_t va = stock_get_area(this_stock(), nr_pages);
 
-/* Addresses for area->nr_pages, with all their page tables. Sets area->start; false if no room. */
-static bool reserve_area(struct vm_area *area)
-{
-	vaddr_t lo, hi, guard;
-	struct vmrange *range;
-	irqflags_t flags = spin_lock(&tables_lock);
-	bool ok = !vmarea_alloc(&vmalloc_window, area->nr_pages, PAGE_SIZE, VMALLOC_START,
-				VMALLOC_END, &area->start);
-
-	guard = area->start - PAGE_SIZE;
-	if (ok && pt_populate(&kernel_pt, guard, area->nr_pages + 1)) {
-		range = vmarea_retire(&vmalloc_window, area->start, area->nr_pages);
-		vmarea_free(&vmalloc_window, range, &lo, &hi);
-		ok = false;
+	if (unlikely(!va)) {
+		irq_restore(*flags);
+		va = window_get(nr_pages, PAGE_SIZE, VMALLOC_START, VMALLOC_END);
+		*flags = irq_save();
 	}
-	spin_unlock(&tables_lock, flags);
-	return ok;
+	return va;
 }
 
-static void publish_area(const struct vm_area *area)
+/* Its descriptor says VM_FREED; its pages are mapped up to end. */
+static inline void put_area(vaddr_t va, pte_t *guard, u64 nr_pages, vaddr_t end, bool own_frames,
+			    irqflags_t *flags)
 {
-	set_guard(area, area->kind);
-	count(&now.areas, 1);
-	count(&now.used, area->nr_pages);
+	pte_t *first = next_entry(guard, va);
+
+	if (own_frames)
+		unmap_to_stock(va, first, end, flags);
+	else
+		unmap(va, first, end, flags);
+	stock_put_area(this_stock(), va, first, nr_pages);
 }
 
-static void *try_vmalloc(struct vm_area *area, gfp_t gfp)
+static inline __attribute__((always_inline)) void *try_area(const struct request *rq)
 {
-	if (area->nr_pages > nr_free_pages() || !reserve_area(area))
-		return NULL;
-	if (!fill_area(area, gfp)) {
-		set_guard(area, VM_FREED);
-		retire_area(area, true);
-		return NULL;
+	irqflags_t flags = irq_save();
+	vaddr_t va = get_area(rq->nr_pages, &flags), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	struct vm_stock *stock = this_stock();
+	pte_t *guard;
+
+	if (unlikely(!va))
+		goto out;
+	guard = window_entry(va - PAGE_SIZE); /* stays: there are tables as long as there is an area */
+	mapped = rq->fill(va, next_entry(guard, va), end, rq->what, &flags);
+	if (unlikely(mapped != end)) {
+		pte_set(guard, descriptor(rq, VM_FREED));
+		put_area(va, guard, rq->nr_pages, mapped, owns_frames(rq->kind), &flags);
+		va = 0;
+		goto out;
 	}
-	publish_area(area);
-	return (void *)area->start;
+	pte_set(guard, descriptor(rq, rq->kind));
+	stock->areas++;
+	stock->used += rq->nr_pages;
+out:
+	irq_restore(flags);
+	return (void *)va;
 }
 
-/* What waits for a flush may be what is missing: on failure, flush and try once more. */
-static void *vmalloc_area(u64 bytes, gfp_t gfp, vaddr_t caller)
+/* What is missing may be in the stocks, or wait for a flush. */
+static noinline void *try_area_again(struct request rq)
 {
-	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
-	struct vm_area area = { 0, nr_pages, VM_ALLOC, caller - address_map.image };
+	stock_drain();
+	if (rq.fill == map_stock) {
+		rq.what = &rq; /* not NULL: exact */
+		if (rq.nr_pages > nr_free_pages())
+			return NULL;
+	}
+	return try_area(&rq);
+}
+
+static inline __attribute__((always_inline)) void *new_area(struct request rq)
+{
 	void *p;
 
-	if (!nr_pages || nr_pages > AREA_MAX_PAGES)
+	if (unlikely(rq.nr_pages - 1 >= AREA_MAX_PAGES))
 		return NULL;
-	p = try_vmalloc(&area, gfp);
-	if (!p && tlb_purge())
-		p = try_vmalloc(&area, gfp);
+	p = try_area(&rq);
+	return likely(p) ? p : try_area_again(rq);
+}
+
+static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
+{
+	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
+	void *p = new_area((struct request){ nr_pages, kind, caller, map_stock, NULL });
+
+	if (CHECKING && p)
+		memset(p, JUNK, nr_pages << PAGE_SHIFT);
 	return p;
 }
 
 void *vmalloc(u64 bytes)
 {
-	return vmalloc_area(bytes, GFP_KERNEL, CALLER());
+	return new_alloc(bytes, VM_ALLOC, CALLER());
 }
 
 void *vzalloc(u64 bytes)
 {
-	return vmalloc_area(bytes, __GFP_ZERO, CALLER());
+	void *p = new_alloc(bytes, VM_ALLOC, CALLER());
+
+	return p ? memset(p, 0, bytes) : NULL;
 }
 
-void *vmap(struct page **pages, u64 nr_pages, pgprot_t prot)
-{
-	struct vm_area area = { 0, nr_pages, VM_MAP, CALLER() - address_map.image };
+/* What vmap must not show: frames that are nobody's, or whose protection it would get round. */
+#define HIDDEN_STATES (1u << PG_FREE | 1u << PG_RESERVED | 1u << PG_TABLE)
 
-	if (!nr_pages || nr_pages > AREA_MAX_PAGES ||
-	    (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))
+struct pages {
+	struct page **page;
+	u64 nr;
+	pgprot_t prot;
+};
+
+static inline vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what,
+				irqflags_t *flags)
+{
+	const struct pages *pages = what;
+
+	for (struct page **page = pages->page;; entry++) {
+		if (1u << (*page)->state & HIDDEN_STATES)
+			return va;
+		pte_set(entry, pte_make_leaf(page_to_phys(*page++), 1, pages->prot));
+		va += PAGE_SIZE;
+		if (va == end)
+			return va;
+		if (!level_index(va, 1)) {
+			let_interrupts_in(flags);
+			entry = window_entry(va) - 1;
+		}
+	}
+}
+
+void *vmap(struct page **page, u64 nr_pages, pgprot_t prot)
+{
+	struct pages pages = { page, nr_pages, prot };
+
+	if (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO)
 		return NULL;
-	for (u64 i = 0; i < nr_pages; i++)
-		if (pages[i]->state == PG_RESERVED || pages[i]->state == PG_TABLE ||
-		    pages[i]->state == PG_FREE)
-			return NULL;
-	if (!reserve_area(&area) && (!tlb_purge() || !reserve_area(&area)))
-		return NULL;
-	map_frames(area.start, pages, nr_pages, prot);
-	publish_area(&area);
-	return (void *)area.start;
+	return new_area((struct request){ nr_pages, VM_MAP, CALLER(), map_pages, &pages });
 }
 
 /* Freeing */
@@ -331,31 +308,29 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      (void *)(address_map.image + area.caller), advice);
 }
 
-/* Of all who try to free an area, one gets it. On false nothing has changed. */
-static bool claim_area(vaddr_t va, enum vm_kind kind, struct vm_area *area)
+static inline void free_area(const char *call, const void *p, enum vm_kind kind)
 {
-	vaddr_t guard = va - PAGE_SIZE;
-	pte_t *entry, old;
-	int level;
+	irqflags_t flags = irq_save();
+	vaddr_t va = (vaddr_t)p;
+	pte_t *guard = window_entry(va - PAGE_SIZE), was = guard ? pte_get(guard) : (pte_t){ 0 };
+	pte_t freed = { was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) };
+	struct vm_stock *stock = this_stock();
+	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
+	bool due;
 
-	if (!IS_ALIGNED(va, PAGE_SIZE) || !is_vmalloc_addr((void *)guard))
-		return false;
-	entry = pt_walk(&kernel_pt, guard, 1, &level);
-	if (level != 1 || !vm_area_decode(pte_get(entry), guard, area) || area->kind != kind)
-		return false;
-	old = pte_exchange(entry, area_encode(area, VM_FREED));
-	return vm_area_decode(old, guard, area) && area->kind == kind;
-}
-
-static void free_area(const char *call, const void *p, enum vm_kind kind)
-{
-	struct vm_area area;
-
-	if (!claim_area((vaddr_t)p, kind, &area))
-		bad_pointer(call, (vaddr_t)p);
-	count(&now.areas, -1);
-	count(&now.used, -(s64)area.nr_pages);
-	retire_area(&area, kind != VM_MAP);
+	/* Of all who try to free it, one gets it. */
+	if (unlikely((was.v & AREA_KIND_BITS) != AREA_KIND(kind) || !IS_ALIGNED(va, PAGE_SIZE) ||
+		     !pte_replace(guard, was, freed))) {
+		irq_restore(flags);
+		bad_pointer(call, va);
+	}
+	stock->areas--;
+	stock->used -= nr_pages;
+	put_area(va, guard, nr_pages, va + (nr_pages << PAGE_SHIFT), owns_frames(kind), &flags);
+	due = stock_due(stock);
+	irq_restore(flags);
+	if (unlikely(due) && !in_interrupt())
+		stock_settle();
 }
 
 void vfree(const void *p)
@@ -370,12 +345,22 @@ void vunmap(const void *p)
 		free_area("vunmap", p, VM_MAP);
 }
 
+u64 vm_unmap_aliases(void)
+{
+	return stock_drain();
+}
+
 /* Looking */
 
 struct page *vmalloc_to_page(const void *p)
 {
-	struct mapping m;
+	irqflags_t flags = irq_save();
+	pte_t *entry = window_entry((vaddr_t)p), pte = entry ? pte_get(entry) : (pte_t){ 0 };
+	struct mapping m = { 0 };
 
+	irq_restore(flags);
+	if (pte_present(pte))
+		return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
 	if (!is_vmalloc_addr(p) || !pt_lookup(&kernel_pt, (vaddr_t)p, &m))
 		return NULL;
 	return pfn_to_page(paddr_to_pfn(m.pa) + (((vaddr_t)p - m.va) >> PAGE_SHIFT));
@@ -384,15 +369,26 @@ struct page *vmalloc_to_page(const void *p)
 void vmalloc_stats(struct vmalloc_stats *stats)
 {
 	u64 largest = vmwindow_largest(&vmalloc_window);
+	struct stock_stats stock;
+	struct tlb_stats tlb;
 
-	*stats = now;
-	stats->window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT;
-	stats->free = vmalloc_window.pages_free;
-	stats->largest = largest ? largest - 1 : 0;
+	stock_stats(&stock);
+	tlb_stats(&tlb);
+	*stats = (struct vmalloc_stats){
+		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
+		.areas = stock.live,
+		.used = stock.used,
+		.freed_areas = stock.areas,
+		.waiting = stock.waiting + tlb.waiting,
+		.frames = stock.frames,
+		.free = vmalloc_window.pages_free,
+		.largest = largest ? largest - 1 : 0,
+	};
 }
 
 void vmalloc_init(void)
 {
-	if (vmwindow_init(&vmalloc_window, VMALLOC_START, VMALLOC_END + 1))
+	if (vmwindow_init(&vmalloc_window, VMALLOC_START, VMALLOC_END + 1) || stock_init(0))
 		panic("vmalloc: no memory for the window's first node\n  the machine has too little RAM");
+	register_shrinker(stock_drain);
 }

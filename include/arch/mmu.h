@@ -31,6 +31,9 @@ typedef enum pgprot {
  *	pte_t pte_get(const pte_t *);			 one read, never torn or cached
  *	void pte_set(pte_t *, pte_t);			 one write
  *	pte_t pte_exchange(pte_t *, pte_t);		 both at once, atomic between CPUs
+ *	bool pte_replace(pte_t *, pte_t was, pte_t);	 write, if it still is what it was; atomic
+ *	void pte_copy(pte_t *to, const pte_t *from, u64 nr);	nr entries, each written whole
+ *	void pte_clear(pte_t *, u64 nr);			the same, all zero
  */
 #include <asm/pte.h>
 #define PT_ENTRIES 512

@@ -36,6 +36,7 @@ typedef struct {
 #define packed __attribute__((packed))
 #define aligned_to(n) __attribute__((aligned(n)))
 #define printf_like(fmt, args) __attribute__((format(printf, fmt, args)))
+#define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))

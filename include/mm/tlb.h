@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <arch/cpu.h>
 #include <mm/page_alloc.h>
 
 /* Put one of these into what has to wait. release() is called once, with no lock held. */
@@ -22,7 +23,21 @@ enum tlb_mode {
 
 extern enum tlb_mode tlb_mode;	   /* may be changed at any time */
 void tlb_init(enum tlb_mode mode); /* once, at boot */
-void tlb_flush_all(void);	   /* every CPU forgets all; back when all have. No lock held. */
+
+/*
+ * Flushes of all CPUs are numbered. Ask for the next number after unmapping: once that flush is
+ * done, which every CPU has acknowledged, no CPU can use what was unmapped. No lock held for
+ * tlb_flush; interrupts on or off, as it serves other CPUs while it waits.
+ */
+u64 tlb_next_flush(void);
+bool tlb_flushed(u64 number);
+void tlb_flush(u64 number); /* see to it that it is done: by us, or by whoever was faster */
+static inline void tlb_flush_all(void)
+{
+	tlb_flush(tlb_next_flush());
+}
+
+void tlb_flush_range(vaddr_t va, u64 nr_pages); /* these pages only, on every CPU. No lock held. */
 
 /*
  * Release self, which stands for nr_pages unmapped pages, once no CPU can use them: in lazy mode
@@ -35,13 +50,37 @@ void tlb_defer_table(pte_t *table);
 
 u64 tlb_purge(void); /* flush and release all that waits, and what that defers; returns pages */
 
+/* From here on no CPU walks a table that was given to tlb_defer_table before. No lock held. */
+void tlb_flush_tables(void);
+
+/*
+ * The table that this CPU's last walk in the window ended in, kept as the MMU's paging-structure
+ * caches keep it, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
+ */
+struct last_walk {
+	u64 span; /* va >> 21 of what the table maps; 0: none */
+	pte_t *table;
+} aligned_to(64);
+extern struct last_walk last_walk[NR_CPUS];
+pte_t *tlb_walk(vaddr_t va); /* in full */
+
+/* The window's level-1 entry for va; NULL: none, or no such address. Interrupts off while used. */
+static inline pte_t *window_entry(vaddr_t va)
+{
+	const struct last_walk *last = &last_walk[cpu_id()];
+
+	return last->span == va >> 21 ? &last->table[va >> PAGE_SHIFT & 511] : tlb_walk(va);
+}
+
 struct tlb_stats {
-	u64 flushes;	    /* each counted once for all CPUs */
-	u64 deferred;	    /* pages that ever waited */
-	u64 released;	    /* pages released by flushes */
-	u64 waiting;	    /* pages waiting now */
+	u64 flushes;	    /* of all CPUs, each counted once */
+	u64 shootdowns;	    /* of these, and of ranges: those that had to interrupt other CPUs */
+	u64 range_flushes;  /* tlb_flush_range */
+	u64 released;	    /* pages whose wait ended: released / flushes a flush */
+	u64 waiting;	    /* pages of tlb_defer waiting now */
 	u64 tables_waiting; /* page tables waiting now */
 };
 void tlb_stats(struct tlb_stats *stats);
+void tlb_count_released(u64 nr_pages); /* for those who wait by number instead of tlb_defer */
 
 extern bool tlb_skip_flush; /* negative control, for tests: flushes are counted but not done */

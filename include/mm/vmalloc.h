@@ -18,7 +18,7 @@ enum vm_kind {
 	VM_ALLOC, /* vmalloc: the frames are its own */
 	VM_MAP,	  /* vmap: the frames are somebody's */
 	VM_STACK, /* a kernel stack */
-	VM_FREED, /* unmapped, waiting for the flush; its frames are still its own */
+	VM_FREED, /* unmapped; its addresses wait for the flush, or for the next of its size */
 	VM_NR_KINDS,
 };
 
@@ -51,11 +51,8 @@ void vfree(const void *p);
 must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
 void vunmap(const void *p);
 
-/* Flush and release everything freed so far. Returns the number of pages released. */
-static inline u64 vm_unmap_aliases(void)
-{
-	return tlb_purge();
-}
+/* Flush, and give back, everything freed so far and all stocks. Returns how many pages. No lock. */
+u64 vm_unmap_aliases(void);
 
 static inline bool is_vmalloc_addr(const void *p)
 {
@@ -78,10 +75,42 @@ static inline vaddr_t vm_area_end(const struct vm_area *area)
 }
 
 /*
- * False if there is none. The area of the guard page at this address, by its entry; the one that
- * holds va, guard and unflushed ones included; the next to start at or after va, O(tables skipped).
+ * The descriptor, in the entry of the guard page: bit 2 tells it from other entries that are not
+ * present (in a mapping it would be U, which the kernel never sets). AREA_MIXED: not all entries
+ * are those of plain PAGE_KERNEL pages.
+ *
+ *	 63                31 30         7 6    3   2     1     0
+ *	|      nr_pages      |   caller   | kind | 1 | mixed | 0 |
  */
-bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area);
+#define AREA_MIXED (1ul << 1)
+#define AREA_TAG (1ul << 2)
+#define AREA_KIND(kind) (AREA_TAG | (u64)(kind) << 3)
+#define AREA_KIND_BITS (AREA_KIND(15) | AREA_MIXED)
+#define AREA_CALLER_SHIFT 7
+#define AREA_PAGES_SHIFT 31
+#define AREA_MAX_PAGES ((1ul << 33) - 1)
+_Static_assert(VM_NR_KINDS <= 16, "a kind has 4 bits");
+
+static inline pte_t vm_area_encode(enum vm_kind kind, u64 nr_pages, u32 caller)
+{
+	return pte_make_note(AREA_KIND(kind) | (u64)(caller & 0xffffff) << AREA_CALLER_SHIFT |
+			     nr_pages << AREA_PAGES_SHIFT);
+}
+
+/* The area of the guard page at this address, by its entry. False: that is no descriptor. */
+static inline bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *area)
+{
+	area->start = guard + PAGE_SIZE;
+	area->kind = entry.v >> 3 & 15;
+	area->caller = entry.v >> AREA_CALLER_SHIFT & 0xffffff;
+	area->nr_pages = entry.v >> AREA_PAGES_SHIFT;
+	return !pte_present(entry) && entry.v & AREA_TAG;
+}
+
+/*
+ * False if there is none. The area that holds va, guard and freed ones included; the next to start
+ * at or after va, O(tables skipped).
+ */
 bool find_vm_area(vaddr_t va, struct vm_area *area);
 bool next_vm_area(vaddr_t va, struct vm_area *area);
 
@@ -94,10 +123,11 @@ static inline const char *vm_kind_name(enum vm_kind kind)
 
 /* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */
 struct vmalloc_stats {
-	u64 window;	 /* whole window */
-	u64 areas, used; /* live areas and their pages, guards not counted */
-	u64 freed_areas; /* waiting for the flush */
-	u64 frames; /* frames that belong to the window: mapped by VM_ALLOC/VM_STACK, or waiting */
+	u64 window;	   /* whole window */
+	u64 areas, used;   /* live areas and their pages, guards not counted */
+	u64 freed_areas;   /* waiting for the flush, or in stock */
+	u64 waiting;	   /* pages unmapped and not yet flushed */
+	u64 frames;	   /* frames of the window: mapped by VM_ALLOC/VM_STACK, waiting, or in stock */
 	u64 free, largest; /* addresses: all that is free, and the largest vmalloc that would fit */
 };
 void vmalloc_stats(struct vmalloc_stats *stats);

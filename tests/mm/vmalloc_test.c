@@ -19,9 +19,9 @@ static bool readable(const void *p)
 
 static u64 waiting(void)
 {
-	struct tlb_stats stats;
+	struct vmalloc_stats stats;
 
-	tlb_stats(&stats);
+	vmalloc_stats(&stats);
 	return stats.waiting;
 }
 
@@ -200,7 +200,7 @@ TEST(vmalloc, flush_is_what_ends_an_area)
 	p[0] = 42;
 	tlb_skip_flush = true;
 	vfree(p);
-	vm_unmap_aliases();
+	tlb_flush_all();
 	tlb_skip_flush = false;
 	stale = readable(p);
 	tlb_flush_all();

@@ -1,0 +1,132 @@
+/*
+ * vmstock.h - where areas' addresses and frames come from: a stock of each CPU's own, and behind
+ * it the window and page_alloc, which all share.
+ *
+ * Unless said otherwise: this CPU's stock, interrupts masked, any lock held.
+ */
+#pragma once
+
+#include <mm/vmalloc.h>
+
+/* Areas' addresses, linked through the entries of their first pages. 0: the end. */
+struct area_list {
+	vaddr_t first, last;
+	u64 nr;
+};
+
+#define STOCK_SIZES 128			/* with fewer pages, areas of each size have their own list */
+#define STOCK_LISTS (STOCK_SIZES + 32) /* larger ones share these */
+
+struct vm_stock {
+	/* A ring of frames as entries. [head, ready) may be taken, [ready, tail) wait for a flush. */
+	pte_t *ring;
+	u64 mask, head, ready, tail; /* counted for ever; where in the ring: & mask */
+	u64 waiting;		     /* pages unmapped and not yet flushed */
+	u64 batch;		     /* of which so many are worth a flush */
+	u64 closed, closing;	     /* the batch that is being flushed: [ready, closed), its pages */
+	u64 flush;		     /* the number of its flush; 0: there is no such batch */
+	u64 epoch;		     /* batches closed so far */
+	s64 areas, used;	     /* live areas and their pages: made here less freed here */
+	struct stock_list {
+		struct area_list ready, waiting;
+		u64 epoch; /* in which the last of those waiting came */
+	} aligned_to(64) lists[STOCK_LISTS];
+};
+extern struct vm_stock *vm_stocks[NR_CPUS];
+
+static inline struct vm_stock *this_stock(void)
+{
+	return vm_stocks[cpu_id()];
+}
+
+static inline struct stock_list *stock_list(struct vm_stock *stock, u64 nr_pages)
+{
+	return &stock->lists[nr_pages < STOCK_SIZES ? nr_pages : STOCK_SIZES + nr_pages % 32];
+}
+
+/* The entry behind this one, for va: the next, or the first of the next table. */
+static inline pte_t *next_entry(pte_t *entry, vaddr_t va)
+{
+	return IS_ALIGNED((vaddr_t)(entry + 1), PAGE_SIZE) ? window_entry(va) : entry + 1;
+}
+
+/* Addresses of an area of this size, its descriptor VM_FREED; 0: none in stock. */
+vaddr_t stock_find_area(struct vm_stock *stock, u64 nr_pages); /* not first in its list */
+static inline vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
+{
+	struct area_list *ready = &stock_list(stock, nr_pages)->ready;
+	vaddr_t va = ready->first;
+
+	if (unlikely(!va || nr_pages >= STOCK_SIZES))
+		return stock_find_area(stock, nr_pages);
+	ready->first = pte_get(window_entry(va)).v;
+	ready->nr--;
+	return va;
+}
+
+/* An area that is VM_FREED, with nothing mapped any more, to wait for the flush. first: of va. */
+static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *first, u64 nr_pages)
+{
+	struct stock_list *list = stock_list(stock, nr_pages);
+
+	pte_set(first, pte_make_note(list->waiting.first));
+	if (!list->waiting.first)
+		list->waiting.last = va;
+	list->waiting.first = va;
+	list->waiting.nr++;
+	list->epoch = stock->epoch;
+	stock->waiting += nr_pages;
+}
+
+/* Up to nr frames into these entries. How many: if none, see stock_refill. */
+static inline u64 stock_get_frames(struct vm_stock *stock, pte_t *to, u64 nr)
+{
+	u64 at = stock->head & stock->mask;
+
+	nr = MIN(nr, MIN(stock->ready - stock->head, stock->mask + 1 - at));
+	pte_copy(to, &stock->ring[at], nr);
+	stock->head += nr;
+	return nr;
+}
+
+/* Up to nr frames out of these entries, which are empty then. If none, see stock_settle. */
+static inline u64 stock_put_frames(struct vm_stock *stock, pte_t *from, u64 nr)
+{
+	u64 at = stock->tail & stock->mask, room = stock->mask + 1 - (stock->tail - stock->head);
+
+	nr = MIN(nr, MIN(room, stock->mask + 1 - at));
+	pte_copy(&stock->ring[at], from, nr);
+	pte_clear(from, nr);
+	stock->tail += nr;
+	return nr;
+}
+
+/* More frames, for want of nr; exact: not more than nr. False: page_alloc has no more. */
+bool stock_refill(struct vm_stock *stock, u64 nr, bool exact);
+
+/* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
+static inline bool stock_due(const struct vm_stock *stock)
+{
+	return stock->waiting > stock->batch || tlb_mode == TLB_EAGER;
+}
+
+void stock_settle(void);
+
+/* Flush and give back what all CPUs have in stock. Pages. No lock, interrupts on or off. */
+u64 stock_drain(void);
+
+/* Fresh addresses with their page tables; 0: no room. Back at once: never used. No lock. */
+vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);
+void window_put(vaddr_t va, u64 nr_pages);
+
+/* For stats and checks: all CPUs' and the depot's. */
+struct stock_stats {
+	u64 areas;	/* that are VM_FREED */
+	u64 waiting;	/* pages that are not flushed */
+	u64 frames;	/* that page_alloc gave: in rings, or mapped by areas */
+	s64 live, used; /* areas that are not VM_FREED, and their pages */
+};
+void stock_stats(struct stock_stats *stats);
+void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg);
+
+int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */

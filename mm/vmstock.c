@@ -1,0 +1,397 @@
+/*
+ * vmstock.c - where areas' addresses and frames come from: stocks in front of what all share.
+ *
+ * Most of vmalloc's work can be done once and kept (Bonwick, USENIX 2001: magazines). What an area
+ * needs is addresses, with page tables behind them, and frames. Each CPU has a stock of both, which
+ * it alone touches, with interrupts masked instead of a lock:
+ *
+ *	addresses	a list of freed areas for each size. They keep their tables and their guard's
+ *			entry; the entry of the first page, not present, leads to the next in the list.
+ *	frames		a ring of entries, ready to be copied into a page table and back out of it.
+ *
+ *	            vmalloc: copy out                      vfree: copy in
+ *	                 ▲                                      │
+ *	    ... ┌────────┴──────────────┬───────────────────────▼┐ ...
+ *	        │ ready: flushed        │ waiting for the flush  │
+ *	    ... └───────────────────────┴────────────────────────┘ ...
+ *	        head                    ready                    tail
+ *
+ * A flush costs nothing here but to move `ready`: all that was in the ring when the flush began is
+ * released at once, however many frames that are. The lists wait in the same way: what was pushed
+ * before the flush began becomes ready. So a pair of vmalloc and vfree moves each entry three times,
+ * and neither takes a lock nor looks at a struct page.
+ *
+ * Behind the frames is page_alloc. Behind the addresses is the depot: lists that some CPU did not
+ * need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
+ * made and unlinked. When anything is short, stock_drain() gives all stocks of all CPUs back.
+ */
+#include <kernel/panic.h>
+#include <mm/pagetable.h>
+#include <mm/vmstock.h>
+
+#define BULK 64			/* frames or areas that change hands at a time */
+#define DEPOT_MAX (1ul << 17)	/* pages of addresses in the depot, guards included */
+
+struct vm_stock *vm_stocks[NR_CPUS];
+struct vmwindow vmalloc_window;
+
+/*
+ * Held while tables come and go together with the addresses they serve: addresses that are free
+ * for sure may have their tables unlinked, addresses just allocated get theirs.
+ */
+static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
+
+static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
+static struct area_list depot[STOCK_SIZES]; /* depot_lock; those of one size only */
+static u64 depot_pages;			    /* depot_lock */
+static struct area_list drained;	    /* depot_lock; of any size, on their way to the window */
+static u64 ring_frames;			    /* frames that page_alloc gave to rings; atomic */
+static bool draining;			    /* one CPU at a time; atomic */
+
+/* The window */
+
+void window_put(vaddr_t va, u64 nr_pages)
+{
+	struct vmrange *range = vmarea_retire(&vmalloc_window, va, nr_pages);
+	irqflags_t flags = spin_lock(&tables_lock);
+	vaddr_t lo, hi;
+
+	vmarea_free(&vmalloc_window, range, &lo, &hi);
+	if (hi + PAGE_SIZE > VMALLOC_END) /* only the last page, which is never used, lies behind */
+		hi = ALIGN_UP(hi, level_bytes(address_map.levels));
+	pt_prune(&kernel_pt, va - PAGE_SIZE, nr_pages + 1, lo, hi, tlb_defer_table);
+	spin_unlock(&tables_lock, flags);
+}
+
+/* Tables for the range, a few at a time, as interrupts are masked. The addresses must be taken. */
+static bool make_tables(vaddr_t va, u64 nr_pages)
+{
+	for (u64 nr; nr_pages; nr_pages -= nr, va += nr << PAGE_SHIFT) {
+		irqflags_t flags = spin_lock(&tables_lock);
+		int error;
+
+		nr = MIN(nr_pages, 8ul * PT_ENTRIES);
+		error = pt_populate(&kernel_pt, va, nr);
+		spin_unlock(&tables_lock, flags);
+		if (error)
+			return false;
+	}
+	return true;
+}
+
+vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
+{
+	irqflags_t flags = spin_lock(&tables_lock);
+	vaddr_t va;
+	int error = vmarea_alloc(&vmalloc_window, nr_pages, align, lo, hi, &va);
+
+	spin_unlock(&tables_lock, flags);
+	if (error)
+		return 0;
+	if (!make_tables(va - PAGE_SIZE, nr_pages + 1)) {
+		window_put(va, nr_pages);
+		return 0;
+	}
+	tlb_flush_tables(); /* a CPU may still remember a table that was here before */
+	return va;
+}
+
+/* Lists of areas */
+
+static void push(struct area_list *list, vaddr_t va)
+{
+	pte_set(window_entry(va), pte_make_note(list->first));
+	if (!list->first)
+		list->last = va;
+	list->first = va;
+	list->nr++;
+}
+
+static vaddr_t pop(struct area_list *list)
+{
+	vaddr_t va = list->first;
+
+	list->first = pte_get(window_entry(va)).v;
+	list->nr--;
+	return va;
+}
+
+/* Move all of one list in front of another. */
+static void splice(struct area_list *from, struct area_list *to)
+{
+	if (!from->first)
+		return;
+	pte_set(window_entry(from->last), pte_make_note(to->first));
+	if (!to->first)
+		to->last = from->last;
+	to->first = from->first;
+	to->nr += from->nr;
+	*from = (struct area_list){ 0 };
+}
+
+static u64 pages_of(vaddr_t va)
+{
+	return pte_get(window_entry(va - PAGE_SIZE)).v >> AREA_PAGES_SHIFT;
+}
+
+/* Areas of one list into the depot, or up to BULK of them out of it. */
+static void depot_put(u64 list, struct area_list *areas)
+{
+	irqflags_t flags = spin_lock(&depot_lock);
+
+	depot_pages += areas->nr * (list + 1);
+	splice(areas, &depot[list]);
+	spin_unlock(&depot_lock, flags);
+}
+
+static void depot_get(u64 list, struct area_list *areas)
+{
+	irqflags_t flags = spin_lock(&depot_lock);
+
+	for (u64 nr = MIN(BULK, depot[list].nr); nr--; depot_pages -= list + 1)
+		push(areas, pop(&depot[list]));
+	spin_unlock(&depot_lock, flags);
+}
+
+/* Larger areas share lists, where only the first is looked at. */
+vaddr_t stock_find_area(struct vm_stock *stock, u64 nr_pages)
+{
+	struct area_list *ready = &stock_list(stock, nr_pages)->ready;
+
+	if (!ready->first && nr_pages < STOCK_SIZES && depot[nr_pages].nr)
+		depot_get(nr_pages, ready);
+	if (!ready->first || (nr_pages >= STOCK_SIZES && pages_of(ready->first) != nr_pages))
+		return 0;
+	return pop(ready);
+}
+
+/* Give areas back to the window. */
+static u64 release_areas(struct area_list *areas)
+{
+	u64 released = 0;
+
+	while (areas->first) {
+		irqflags_t flags = irq_save();
+		vaddr_t va = pop(areas);
+		pte_t *guard = window_entry(va - PAGE_SIZE);
+		u64 nr_pages = pte_get(guard).v >> AREA_PAGES_SHIFT;
+
+		pte_set(guard, (pte_t){ 0 });
+		pte_set(window_entry(va), (pte_t){ 0 });
+		irq_restore(flags);
+		window_put(va, nr_pages);
+		released += nr_pages;
+	}
+	return released;
+}
+
+static u64 trim_depot(u64 most)
+{
+	u64 released = 0;
+
+	for (u64 list = 0; list < STOCK_SIZES; list++)
+		while (__atomic_load_n(&depot_pages, __ATOMIC_RELAXED) > most && depot[list].nr) {
+			struct area_list areas = { 0 };
+			irqflags_t flags = irq_save();
+
+			depot_get(list, &areas);
+			irq_restore(flags);
+			released += release_areas(&areas);
+		}
+	return released;
+}
+
+/* Frames */
+
+bool stock_refill(struct vm_stock *stock, u64 nr, bool exact)
+{
+	u64 room = stock->mask + 1 - (stock->tail - stock->head);
+	struct page *pages[BULK];
+
+	nr = MIN(room, exact ? MIN(nr, BULK) : BULK);
+	if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages))
+		return false;
+	__atomic_add_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
+	for (u64 i = nr; i-- > 0;) {
+		pages[i]->state = PG_VMALLOC;
+		stock->ring[--stock->head & stock->mask] =
+			pte_make_leaf(page_to_phys(pages[i]), 1, PAGE_KERNEL);
+	}
+	return true;
+}
+
+/* Give up to BULK frames that are ready back to page_alloc. How many. */
+static u64 return_frames(struct vm_stock *stock, u64 keep)
+{
+	u64 ready = stock->ready - stock->head, nr = ready > keep ? MIN(ready - keep, BULK) : 0;
+	struct page *pages[BULK];
+
+	for (u64 i = 0; i < nr; i++) {
+		pte_t entry = stock->ring[stock->head++ & stock->mask];
+
+		pages[i] = pfn_to_page(paddr_to_pfn(pte_paddr(entry, 1)));
+		pages[i]->state = PG_ALLOC;
+	}
+	free_pages_bulk(nr, pages);
+	__atomic_sub_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
+	return nr;
+}
+
+/* The flush */
+
+/* All that waits now is one batch, which the next flush ends. */
+static void close_batch(struct vm_stock *stock)
+{
+	stock->closed = stock->tail;
+	stock->closing = stock->waiting;
+	stock->flush = tlb_next_flush();
+	stock->epoch++;
+}
+
+/* If it has: what was in the batch is ready. Lists that nobody took from meanwhile go to others. */
+static void open_batch(struct vm_stock *stock, struct area_list *surplus)
+{
+	u64 share = nr_free_pages() / (8 * nr_cpus());
+
+	if (!stock->flush || !tlb_flushed(stock->flush))
+		return;
+	stock->flush = 0;
+	stock->ready = stock->closed;
+	stock->waiting -= stock->closing;
+	stock->batch = MIN((stock->mask + 1) / 2, share);
+	tlb_count_released(stock->closing);
+	for (u64 i = 0; i < STOCK_LISTS; i++) {
+		struct stock_list *list = &stock->lists[i];
+
+		if (!list->waiting.first || list->epoch == stock->epoch)
+			continue;
+		if (list->ready.first && i < STOCK_SIZES)
+			depot_put(i, &list->ready);
+		splice(&list->ready, surplus);
+		splice(&list->waiting, &list->ready);
+	}
+}
+
+void stock_settle(void)
+{
+	struct area_list surplus = { 0 };
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	u64 number;
+
+	close_batch(stock);
+	number = stock->flush;
+	irq_restore(flags);
+	tlb_flush(number);
+	flags = irq_save();
+	open_batch(stock, &surplus);
+	irq_restore(flags);
+	release_areas(&surplus);
+	trim_depot(DEPOT_MAX);
+	do {
+		flags = irq_save();
+		number = return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3));
+		irq_restore(flags);
+	} while (number);
+}
+
+/* Draining */
+
+static void on_every_cpu(void (*fn)(void *))
+{
+	irqflags_t flags = irq_save();
+
+	fn(NULL);
+	on_other_cpus(fn, NULL);
+	irq_restore(flags);
+}
+
+static void close_here(void *unused)
+{
+	(void)unused;
+	close_batch(this_stock());
+}
+
+static void empty_here(void *unused)
+{
+	struct vm_stock *stock = this_stock();
+	struct area_list areas = { 0 };
+	irqflags_t flags;
+
+	(void)unused;
+	open_batch(stock, &areas);
+	for (u64 i = 0; i < STOCK_LISTS; i++)
+		splice(&stock->lists[i].ready, &areas);
+	flags = spin_lock(&depot_lock);
+	splice(&areas, &drained);
+	spin_unlock(&depot_lock, flags);
+	while (return_frames(stock, 0))
+		continue;
+}
+
+u64 stock_drain(void)
+{
+	u64 released;
+
+	if (in_interrupt()) /* perhaps of a CPU that is draining */
+		return 0;
+	while (__atomic_exchange_n(&draining, true, __ATOMIC_ACQUIRE))
+		cpu_serve();
+	on_every_cpu(close_here);
+	tlb_flush_all();
+	on_every_cpu(empty_here);
+	released = release_areas(&drained) + trim_depot(0);
+	__atomic_store_n(&draining, false, __ATOMIC_RELEASE);
+	return released + tlb_purge();
+}
+
+/* Looking */
+
+void stock_stats(struct stock_stats *stats)
+{
+	*stats = (struct stock_stats){ .frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED) };
+	for (u64 i = 0; i < STOCK_SIZES; i++)
+		stats->areas += depot[i].nr;
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
+		const struct vm_stock *stock = vm_stocks[cpu];
+
+		for (u64 i = 0; stock && i < STOCK_LISTS; i++)
+			stats->areas += stock->lists[i].ready.nr + stock->lists[i].waiting.nr;
+		stats->waiting += stock ? stock->waiting : 0;
+		stats->live += stock ? stock->areas : 0;
+		stats->used += stock ? stock->used : 0;
+	}
+}
+
+void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg)
+{
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
+		for (u64 i = 0; vm_stocks[cpu] && i < vm_stocks[cpu]->tail - vm_stocks[cpu]->head; i++)
+			fn(vm_stocks[cpu]->ring[(vm_stocks[cpu]->head + i) & vm_stocks[cpu]->mask],
+			   arg);
+}
+
+int stock_init(u32 cpu)
+{
+	unsigned order = 0, ring_order = 0;
+	struct vm_stock *stock;
+	u64 entries;
+
+	while (PAGE_SIZE << order < sizeof(*stock))
+		order++;
+	while (ring_order < 5 && nr_free_pages() >> (ring_order + 12)) /* frames for 1/8 of memory */
+		ring_order++;
+	stock = __get_free_pages(__GFP_ZERO, order);
+	if (!stock)
+		return -ENOMEM;
+	stock->ring = __get_free_pages(GFP_KERNEL, ring_order);
+	if (!stock->ring) {
+		free_pages(stock, order);
+		return -ENOMEM;
+	}
+	entries = (PAGE_SIZE << ring_order) / sizeof(pte_t);
+	stock->mask = entries - 1;
+	stock->batch = entries / 2;
+	vm_stocks[cpu] = stock;
+	return 0;
+}
