@@ -57,7 +57,7 @@ KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel
 # On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c \
-	$(addprefix kernel/,panic.c printk.c record.c words.c))
+	$(addprefix kernel/,panic.c printk.c record.c smp.c words.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
 	kernel include/arch include/kernel include/mm tests tests/mm tests/host bench bench/linux,\
 	$(dir)/*.[ch])))
@@ -84,7 +84,7 @@ kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEM
 
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
-	$(Q)BOOT=direct APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" tools/run
+	$(Q)BOOT=direct CPUS=1 APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" tools/run
 
 .PHONY: bench-linux
 bench-linux: bench ## the same work on Debian's Linux, side by side; also build/bench/results.json
@@ -124,7 +124,7 @@ clean: ## remove all that was built
 .PHONY: help
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo 'variables: MEM=256M CPUS=1 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
+	@echo 'variables: MEM=256M CPUS=2 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
 	@echo '  ACCEL=tcg CHECK=1 CC=clang V=1 APPEND="words for the kernel", see docs/kernel-words.md'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made

@@ -3,7 +3,8 @@
  *
  * Everything that needs the loader's memory is done here, while the first 4 GiB are mapped and
  * nothing has been handed out: what the loader said is copied, the command line parsed, ACPI read.
- * What must not be given away is marked in the memory map: our image, and modules.
+ * What must not be given away is marked in the memory map: our image, modules, and the page below
+ * 1 MiB where the other CPUs will start.
  */
 #include <asm/x86.h>
 #include <kernel/bootinfo.h>
@@ -38,11 +39,12 @@ static void mark_taken(struct memmap *map)
 			printk_line("boot: no free RAM at 0x%lx for the module there", start);
 	}
 	memmap_insert(map, (u64)__image_start - IMAGE_BASE, __image_end - __image_start, MEM_IMAGE);
+	trampoline_page = memmap_alloc(map, PAGE_SIZE, PAGE_SIZE, MiB, MEM_IMAGE);
 }
 
 static void boot_rest(void)
 {
-	cpu_init(0); /* again: the change of levels used the tables of boot/entry.S */
+	cpu_init(0, NULL); /* again: the change of levels used the tables of boot/entry.S */
 	address_map_init();
 	acpi_init(bootinfo.rsdp);
 	kernel_main();
@@ -53,7 +55,7 @@ void boot_main(u32 magic, u32 info)
 	const char *error;
 
 	serial_init();
-	cpu_init(0); /* from here on a fault is reported */
+	cpu_init(0, NULL); /* from here on a fault is reported */
 	error = bootinfo_parse(&bootinfo, magic, info, read_phys, printk_line);
 	if (error) {
 		printk_line("boot: %s: EAX was 0x%x, EBX 0x%x\n"

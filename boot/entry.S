@@ -9,7 +9,10 @@
  *	                           PDPT[510] ----> the first of these PDs
  * A CPU changes the number of levels only with paging off, so enter_la57() goes back to 32 bits.
  * Entries 0, 273 (again the direct map's) and 511 of the new root all lead to the old PML4.
- * Intel SDM Vol. 3A, 4.1.2, 9.8.5; Multiboot2 3.1, 3.3.
+ *
+ * Every other CPU begins in 16 bits, at a page below 1 MiB where the trampoline was copied to. It
+ * was invited under its APIC id: if it comes when that holds no longer, it sleeps for ever. Then it
+ * goes the same way. Intel SDM Vol. 3A, 4.1.2, 8.4, 9.8.5, 9.9.1; Multiboot2 3.1, 3.3.
  */
 #define IMAGE_BASE 0xffffffff80000000
 #define PHYS(symbol) ((symbol) - IMAGE_BASE)
@@ -80,7 +83,9 @@ paging_on: /* with root %esi and CR4 %eax */
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
-	movq $stacks + 5 * 4096, %rsp /* of the boot stack: see mmu.c */
+	movq continue_at + 16, %rax
+	movq %rax, %cr3
+	movq continue_at + 8, %rsp
 	movl %ebp, %esi
 	xorl %ebp, %ebp /* backtraces end here */
 	pushq $0
@@ -89,6 +94,7 @@ paging_on: /* with root %esi and CR4 %eax */
 	.global enter_la57 /* _Noreturn void enter_la57(void (*then)(void)), on an empty stack */
 enter_la57:
 	movq %rdi, continue_at
+	movq $PHYS(early_root5), continue_at + 16
 	pushq $CODE32_CS
 	pushq $PHYS(1f)
 	lretq
@@ -100,6 +106,35 @@ enter_la57:
 	orl $0x1000, %eax /* LA57 */
 	movl $PHYS(early_root5), %esi
 	jmp paging_on
+
+	.code16
+	.global trampoline, trampoline_end
+trampoline:
+	cli
+	movw %cs, %ax
+	movw %ax, %ds
+	lgdtl gdt_pointer16 - trampoline
+	movl $1, %eax /* CR0: PE; caches are on from here */
+	movl %eax, %cr0
+	ljmpl $CODE32_CS, $PHYS(1f)
+gdt_pointer16: .short 4 * 8 - 1
+	.long PHYS(boot_gdt)
+trampoline_end:
+	.code32
+1:	movl $KERNEL_DS, %eax
+	movl %eax, %ds
+	movl $1, %eax
+	cpuid
+	shrl $24, %ebx /* our APIC id */
+	leal 0x100(%ebx), %eax /* AP_INVITED */
+	leal 0x200(%ebx), %ecx /* AP_CAME */
+	lock cmpxchgl %ecx, PHYS(ap_start)
+	movl PHYS(ap_start + 4), %esi
+	movl PHYS(ap_start + 8), %eax
+	je paging_on
+1:	hlt
+	jmp 1b
+
 refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
 	movw $0x3f8 + 5, %dx
 1:	inb %dx, %al
@@ -124,7 +159,10 @@ gdt_pointer: .short 4 * 8 - 1
 	.long PHYS(boot_gdt)
 
 	.data
-continue_at: .quad boot_main
+	.balign 8
+	.global continue_at, ap_start, early_root, early_root5
+continue_at: .quad boot_main, stacks + 5 * 4096, PHYS(early_root) /* see smp.c; stacks: mmu.c */
+ap_start: .long 0, 0, 0
 	.balign 4096
 	.macro root next /* entries 0, 273 and 511; 3: present, writable */
 	.irp gap, 272, 237, 0

@@ -1,11 +1,14 @@
 /*
  * panic.c - how the kernel stops, and how a test survives that.
  *
- * What the report reads may be what is broken, so it may panic itself: then that is said too, and
- * of the rest only what every run ends with. A third panic only stops. So nothing can loop.
+ * The CPU that panics first reports; it stops all others before it prints. One that panics at the
+ * same time has left its message where the first finds it. What the report reads may be what is
+ * broken, so it may panic itself: then that is said too, and of the rest only what every run ends
+ * with. A third panic only stops. So nothing can loop.
  *
  * panic_caught() is setjmp: it remembers its place, and a panic on this CPU then jumps back there
- * instead of reporting. That is sound because mm/ lets go of its locks before it complains.
+ * instead of reporting. That is sound because mm/ lets go of its locks before it complains. It would
+ * not be from an interrupt, which has to come to its end.
  */
 #include <arch/cpu.h>
 #include <arch/machine.h>
@@ -20,14 +23,16 @@ struct catcher {
 	char *msg;
 	size_t bytes;
 	irqflags_t flags;
+	u32 depth; /* in interrupts */
 };
 
 static struct catcher *catchers[NR_CPUS]; /* each CPU its own, innermost first */
-static u32 panics;			  /* that nobody caught */
+static const char *said[NR_CPUS];	  /* and what it panicked with, that nobody caught */
+static u32 reporter;			  /* 1 + the CPU that reports; 0: none */
 
 bool panicking(void)
 {
-	return __atomic_load_n(&panics, __ATOMIC_RELAXED) != 0;
+	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) == cpu_id() + 1;
 }
 
 static void report(const char *message, vaddr_t frame)
@@ -35,45 +40,109 @@ static void report(const char *message, vaddr_t frame)
 	vaddr_t pcs[24];
 
 	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
-	record("panic", rec_str("what", message));
-	printk("called from, innermost first:\n");
+	record("panic", rec_num("cpu", cpu_id()), rec_str("what", message));
+	printk("on CPU %u, called from, innermost first:\n", cpu_id());
 	for (unsigned i = 0, nr = backtrace(pcs, ARRAY_SIZE(pcs), frame); i < nr; i++)
 		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1)); /* in the call */
+}
+
+static void report_stopped(u32 cpu)
+{
+	vaddr_t pcs[6], frame = stopped_frame(cpu);
+	unsigned nr = frame ? backtrace(pcs, ARRAY_SIZE(pcs), frame) : 0;
+
+	if (said[cpu])
+		printk("at the same time CPU %u: %s\n", cpu, said[cpu]);
+	printk("CPU %u was %s", cpu, nr ? "at" : "not to be stopped");
+	for (unsigned i = 0; i < nr; i++)
+		printk("%s %pS", i ? " <" : "", (void *)(pcs[i] - 1));
+	printk("\n");
+}
+
+static void report_all(const char *message, vaddr_t frame)
+{
+	report(message, frame);
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		if (cpu != cpu_id())
+			report_stopped(cpu);
 	if (!words.exit)
 		printk("The machine stops here; with the word `exit` it would power off.\n");
 }
 
-void panic(const char *fmt, ...)
+/* Become the reporter, once all others stand. False: we are it already; some other CPU: never. */
+static bool stop_others(const char *message)
 {
-	static char message[1024];
-	struct catcher *catcher = catchers[cpu_id()];
-	u32 before;
-	va_list args;
+	u32 nobody = 0;
 
-	va_start(args, fmt);
-	if (catcher) {
-		catchers[cpu_id()] = catcher->outer;
-		vsnprintf(catcher->msg, catcher->bytes, fmt, args);
-		__builtin_longjmp(catcher->place, 1);
+	__atomic_store_n(&said[cpu_id()], message, __ATOMIC_RELEASE);
+	if (__atomic_compare_exchange_n(&reporter, &nobody, cpu_id() + 1, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_RELAXED)) {
+		stop_other_cpus();
+		return true;
 	}
-	irq_save();
-	vsnprintf(message, sizeof(message), fmt, args); /* if it faults, that is told */
-	before = __atomic_fetch_add(&panics, 1, __ATOMIC_RELAXED);
-	if (before < 2) {
-		if (before == 0)
-			report(message, (vaddr_t)__builtin_frame_address(0));
-		else
-			printk_line("PANIC while that was reported: %s", message);
+	if (!panicking())
+		machine_halt();
+	return false;
+}
+
+static _Noreturn void end(const char *message, void (*tell)(const void *), const void *arg,
+			  vaddr_t frame)
+{
+	static unsigned more; /* panics of the reporter in the midst of its report */
+
+	if (stop_others(message)) {
+		if (tell)
+			tell(arg);
+		report_all(message, frame);
+	} else if (more++ == 0) {
+		printk_line("PANIC while that was reported: %s", message);
+	}
+	if (more < 2)
 		rec_run_end("panic");
-	}
-	if (words.exit && before <= 2)
+	if (words.exit && more < 3)
 		machine_exit(1);
 	machine_halt();
 }
 
+static _Noreturn void vpanic(void (*tell)(const void *), const void *arg, vaddr_t frame,
+			     const char *fmt, va_list args)
+{
+	struct catcher *catcher = catchers[cpu_id()];
+	char message[1024];
+
+	if (catcher && catcher->depth == interrupt_depth()) {
+		catchers[cpu_id()] = catcher->outer;
+		vsnprintf(catcher->msg, catcher->bytes, fmt, args);
+		if (tell)
+			tell(arg);
+		__builtin_longjmp(catcher->place, 1);
+	}
+	irq_save();
+	vsnprintf(message, sizeof(message), fmt, args); /* if it faults, that is told */
+	end(message, tell, arg, frame);
+}
+
+void panic(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vpanic(NULL, NULL, (vaddr_t)__builtin_frame_address(0), fmt, args);
+}
+
+void panic_after(void (*tell)(const void *), const void *arg, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vpanic(tell, arg, (vaddr_t)__builtin_frame_address(0), fmt, args);
+}
+
 bool panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)
 {
-	struct catcher catcher = { .outer = catchers[cpu_id()], .msg = msg, .bytes = bytes };
+	struct catcher catcher = {
+		.outer = catchers[cpu_id()], .msg = msg, .bytes = bytes, .depth = interrupt_depth()
+	};
 
 	catcher.flags = irq_save();
 	irq_restore(catcher.flags);

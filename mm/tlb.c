@@ -27,6 +27,7 @@
 #include <arch/mmu.h>
 #include <kernel/panic.h>
 #include <kernel/spinlock.h>
+#include <kernel/string.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
@@ -41,7 +42,7 @@ struct batch {
 
 bool tlb_skip_flush;
 enum tlb_mode tlb_mode;
-struct last_walk last_walk[NR_CPUS];
+struct walk walk_cache[NR_CPUS][WALK_CACHE];
 
 static struct spinlock tlb_lock = SPINLOCK("tlb", LOCK_TLB);
 static struct batch waiting;	/* tlb_lock */
@@ -62,7 +63,7 @@ static void flush_this_cpu(void *arg)
 {
 	const struct range *range = arg;
 
-	last_walk[cpu_id()].span = 0;
+	memset(walk_cache[cpu_id()], 0, sizeof(walk_cache[0]));
 	if (tlb_skip_flush)
 		return;
 	if (range->nr_pages)
@@ -120,9 +121,9 @@ void tlb_flush_range(vaddr_t va, u64 nr_pages)
 	__atomic_add_fetch(&counts.range_flushes, 1, __ATOMIC_RELAXED);
 }
 
-pte_t *tlb_walk(vaddr_t va)
+pte_t *window_walk(vaddr_t va)
 {
-	struct last_walk *last = &last_walk[cpu_id()];
+	struct walk *walk = &walk_cache[cpu_id()][va >> 21 & (WALK_CACHE - 1)];
 	pte_t *entry;
 	int level;
 
@@ -131,8 +132,7 @@ pte_t *tlb_walk(vaddr_t va)
 	entry = pt_walk(&kernel_pt, va, 1, &level);
 	if (level != 1)
 		return NULL;
-	last->span = va >> 21;
-	last->table = entry - level_index(va, 1);
+	*walk = (struct walk){ va >> 21, entry - level_index(va, 1) };
 	return entry;
 }
 

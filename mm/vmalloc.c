@@ -73,6 +73,11 @@ static u64 in_table(vaddr_t va, vaddr_t end)
 	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
 }
 
+static inline bool in_one_table(const pte_t *entry, u64 nr)
+{
+	return ((vaddr_t)entry & (PAGE_SIZE - 1)) + nr * sizeof(*entry) <= PAGE_SIZE;
+}
+
 /* Map pages from va on; returns where that ended: before end, if it cannot be done. */
 typedef vaddr_t (*fill_fn)(vaddr_t va, pte_t *first, vaddr_t end, const void *what,
 			   irqflags_t *flags);
@@ -142,6 +147,15 @@ static inline pte_t descriptor(const struct request *rq, enum vm_kind kind)
 	return vm_area_encode(kind, rq->nr_pages, rq->caller - address_map.image);
 }
 
+static inline void publish(pte_t *guard, const struct request *rq)
+{
+	struct vm_stock *stock = this_stock();
+
+	pte_set(guard, descriptor(rq, rq->kind));
+	stock->areas++;
+	stock->used += rq->nr_pages;
+}
+
 /* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
 static inline vaddr_t get_area(u64 nr_pages, irqflags_t *flags)
 {
@@ -168,34 +182,37 @@ static inline void put_area(vaddr_t va, pte_t *guard, u64 nr_pages, vaddr_t end,
 	stock_put_area(this_stock(), va, first, nr_pages);
 }
 
-static inline __attribute__((always_inline)) void *try_area(const struct request *rq)
+static void *try_area(const struct request *rq)
 {
 	irqflags_t flags = irq_save();
 	vaddr_t va = get_area(rq->nr_pages, &flags), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
-	struct vm_stock *stock = this_stock();
 	pte_t *guard;
 
-	if (unlikely(!va))
-		goto out;
-	guard = window_entry(va - PAGE_SIZE); /* stays: there are tables as long as there is an area */
-	mapped = rq->fill(va, next_entry(guard, va), end, rq->what, &flags);
-	if (unlikely(mapped != end)) {
-		pte_set(guard, descriptor(rq, VM_FREED));
-		put_area(va, guard, rq->nr_pages, mapped, owns_frames(rq->kind), &flags);
-		va = 0;
-		goto out;
+	if (va) {
+		guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
+		mapped = rq->fill(va, next_entry(guard, va), end, rq->what, &flags);
+		if (mapped == end) {
+			publish(guard, rq);
+		} else {
+			pte_set(guard, descriptor(rq, VM_FREED));
+			put_area(va, guard, rq->nr_pages, mapped, owns_frames(rq->kind), &flags);
+			va = 0;
+		}
 	}
-	pte_set(guard, descriptor(rq, rq->kind));
-	stock->areas++;
-	stock->used += rq->nr_pages;
-out:
 	irq_restore(flags);
 	return (void *)va;
 }
 
-/* What is missing may be in the stocks, or wait for a flush. */
-static noinline void *try_area_again(struct request rq)
+/* What is missing may be in other stocks, or wait for a flush. */
+static noinline void *new_area(struct request rq)
 {
+	void *p;
+
+	if (rq.nr_pages - 1 >= AREA_MAX_PAGES)
+		return NULL;
+	p = try_area(&rq);
+	if (p)
+		return p;
 	stock_drain();
 	if (rq.fill == map_stock) {
 		rq.what = &rq; /* not NULL: exact */
@@ -205,29 +222,43 @@ static noinline void *try_area_again(struct request rq)
 	return try_area(&rq);
 }
 
-static inline __attribute__((always_inline)) void *new_area(struct request rq)
+/*
+ * What the stock has at hand: addresses, with the entries of guard and pages in one table, whose
+ * place this CPU remembers. 0: go the long way. Interrupts masked. The area is still in the stock.
+ */
+static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guard)
 {
-	void *p;
+	vaddr_t va = nr_pages < STOCK_SIZES ? stock->lists[nr_pages].ready.first : 0;
 
-	if (unlikely(rq.nr_pages - 1 >= AREA_MAX_PAGES))
-		return NULL;
-	p = try_area(&rq);
-	return likely(p) ? p : try_area_again(rq);
+	*guard = window_entry_cached(va - PAGE_SIZE);
+	return *guard && in_one_table(*guard, nr_pages + 1) ? va : 0;
 }
 
 static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
 {
 	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
-	void *p = new_area((struct request){ nr_pages, kind, caller, map_stock, NULL });
+	struct request rq = { nr_pages, kind, caller, map_stock, NULL };
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	pte_t *guard;
+	vaddr_t va = at_hand(stock, nr_pages, &guard);
 
-	if (CHECKING && p)
-		memset(p, JUNK, nr_pages << PAGE_SHIFT);
-	return p;
+	if (likely(va && stock_has(stock, nr_pages))) {
+		stock_pop_area(&stock->lists[nr_pages], guard + 1);
+		stock_get_frames(stock, guard + 1, nr_pages);
+		publish(guard, &rq);
+		irq_restore(flags);
+		return (void *)va;
+	}
+	irq_restore(flags);
+	return new_area(rq);
 }
 
 void *vmalloc(u64 bytes)
 {
-	return new_alloc(bytes, VM_ALLOC, CALLER());
+	void *p = new_alloc(bytes, VM_ALLOC, CALLER());
+
+	return CHECKING && p ? memset(p, JUNK, ALIGN_UP(bytes, PAGE_SIZE)) : p;
 }
 
 void *vzalloc(u64 bytes)
@@ -246,32 +277,57 @@ struct pages {
 	pgprot_t prot;
 };
 
-static inline vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what,
-				irqflags_t *flags)
+/* Returns how many, from the first on, are mapped now. */
+static inline u64 show_pages(pte_t *entry, struct page **page, u64 nr, pgprot_t prot)
+{
+	u64 done = 0;
+
+	for (; done < nr && !(1u << page[done]->state & HIDDEN_STATES); done++)
+		pte_set(&entry[done], pte_make_leaf(page_to_phys(page[done]), 1, prot));
+	return done;
+}
+
+static vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what, irqflags_t *flags)
 {
 	const struct pages *pages = what;
+	struct page **page = pages->page;
 
-	for (struct page **page = pages->page;; entry++) {
-		if (1u << (*page)->state & HIDDEN_STATES)
-			return va;
-		pte_set(entry, pte_make_leaf(page_to_phys(*page++), 1, pages->prot));
-		va += PAGE_SIZE;
-		if (va == end)
-			return va;
-		if (!level_index(va, 1)) {
-			let_interrupts_in(flags);
-			entry = window_entry(va) - 1;
-		}
+	for (u64 nr, done; va < end; va += nr << PAGE_SHIFT, page += nr) {
+		nr = in_table(va, end);
+		done = show_pages(window_entry(va), page, nr, pages->prot);
+		if (done < nr)
+			return va + (done << PAGE_SHIFT);
+		let_interrupts_in(flags);
 	}
+	(void)entry;
+	return end;
 }
 
 void *vmap(struct page **page, u64 nr_pages, pgprot_t prot)
 {
 	struct pages pages = { page, nr_pages, prot };
+	struct request rq = { nr_pages, VM_MAP, CALLER(), map_pages, &pages };
+	irqflags_t flags;
+	pte_t *guard;
+	vaddr_t va;
 
 	if (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO)
 		return NULL;
-	return new_area((struct request){ nr_pages, VM_MAP, CALLER(), map_pages, &pages });
+	flags = irq_save();
+	va = at_hand(this_stock(), nr_pages, &guard);
+	if (likely(va)) {
+		stock_pop_area(&this_stock()->lists[nr_pages], guard + 1);
+		if (likely(show_pages(guard + 1, page, nr_pages, prot) == nr_pages)) {
+			publish(guard, &rq);
+		} else {
+			put_area(va, guard, nr_pages, va + (nr_pages << PAGE_SHIFT), false, &flags);
+			va = 0;
+		}
+		irq_restore(flags);
+		return (void *)va;
+	}
+	irq_restore(flags);
+	return new_area(rq);
 }
 
 /* Freeing */
@@ -308,41 +364,80 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      (void *)(address_map.image + area.caller), advice);
 }
 
-static inline void free_area(const char *call, const void *p, enum vm_kind kind)
+static inline bool claim(pte_t *guard, enum vm_kind kind, u64 *nr_pages)
+{
+	pte_t was = pte_get(guard);
+
+	*nr_pages = was.v >> AREA_PAGES_SHIFT;
+	return (was.v & AREA_KIND_BITS) == AREA_KIND(kind) &&
+	       pte_replace(guard, was, (pte_t){ was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) });
+}
+
+static inline void uncount(struct vm_stock *stock, u64 nr_pages)
+{
+	stock->areas--;
+	stock->used -= nr_pages;
+}
+
+static noinline void settle_if_due(void)
+{
+	if (stock_due(this_stock()) && !in_interrupt())
+		stock_settle();
+}
+
+/* Any pointer, any size. */
+static noinline void free_any(const char *call, vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
-	vaddr_t va = (vaddr_t)p;
-	pte_t *guard = window_entry(va - PAGE_SIZE), was = guard ? pte_get(guard) : (pte_t){ 0 };
-	pte_t freed = { was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) };
-	struct vm_stock *stock = this_stock();
-	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
-	bool due;
+	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
+	u64 nr_pages;
 
 	/* Of all who try to free it, one gets it. */
-	if (unlikely((was.v & AREA_KIND_BITS) != AREA_KIND(kind) || !IS_ALIGNED(va, PAGE_SIZE) ||
-		     !pte_replace(guard, was, freed))) {
+	if (!guard || !claim(guard, kind, &nr_pages)) {
 		irq_restore(flags);
 		bad_pointer(call, va);
 	}
-	stock->areas--;
-	stock->used -= nr_pages;
+	uncount(this_stock(), nr_pages);
 	put_area(va, guard, nr_pages, va + (nr_pages << PAGE_SHIFT), owns_frames(kind), &flags);
-	due = stock_due(stock);
 	irq_restore(flags);
-	if (unlikely(due) && !in_interrupt())
-		stock_settle();
+	settle_if_due();
+}
+
+static inline __attribute__((always_inline)) void free_area(const char *call, vaddr_t va,
+							    enum vm_kind kind)
+{
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	pte_t *guard = window_entry_cached(va - PAGE_SIZE);
+	u64 nr_pages = guard ? pte_get(guard).v >> AREA_PAGES_SHIFT : 0;
+
+	if (likely(IS_ALIGNED(va, PAGE_SIZE) && nr_pages && in_one_table(guard, nr_pages + 1) &&
+		   stock_has_room(stock, nr_pages) && claim(guard, kind, &nr_pages))) {
+		if (owns_frames(kind))
+			stock_put_frames(stock, guard + 1, nr_pages);
+		else
+			pte_clear(guard + 1, nr_pages);
+		stock_put_area(stock, va, guard + 1, nr_pages);
+		uncount(stock, nr_pages);
+		irq_restore(flags);
+		if (unlikely(stock_due(stock)))
+			settle_if_due();
+		return;
+	}
+	irq_restore(flags);
+	free_any(call, va, kind);
 }
 
 void vfree(const void *p)
 {
 	if (p)
-		free_area("vfree", p, VM_ALLOC);
+		free_area("vfree", (vaddr_t)p, VM_ALLOC);
 }
 
 void vunmap(const void *p)
 {
 	if (p)
-		free_area("vunmap", p, VM_MAP);
+		free_area("vunmap", (vaddr_t)p, VM_MAP);
 }
 
 u64 vm_unmap_aliases(void)

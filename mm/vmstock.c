@@ -154,7 +154,7 @@ static void depot_get(u64 list, struct area_list *areas)
 }
 
 /* Larger areas share lists, where only the first is looked at. */
-vaddr_t stock_find_area(struct vm_stock *stock, u64 nr_pages)
+vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
 {
 	struct area_list *ready = &stock_list(stock, nr_pages)->ready;
 

@@ -10,9 +10,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include <arch/cpu.h>
 #include <arch/machine.h>
 #include <kernel/panic.h>
 #include <kernel/printk.h>
+#include <kernel/spinlock.h>
 #include <kernel/string.h>
 #include <kernel/symbols.h>
 
@@ -78,6 +80,73 @@ void machine_reboot(void)
 const char *cpu_features_text(void)
 {
 	return "simulated";
+}
+
+/* One CPU: nobody to call, to start or to stop. */
+
+u32 sim_interrupts;
+
+u32 nr_cpus(void)
+{
+	return 1;
+}
+
+u64 nr_ipis(void)
+{
+	return 0;
+}
+
+void on_other_cpus(void (*fn)(void *), void *arg)
+{
+	(void)fn;
+	(void)arg;
+	BUG_ON(in_interrupt());
+	ASSERT(!locks_held());
+}
+
+void cpu_serve(void)
+{
+}
+
+void self_interrupt(void (*fn)(void *), void *arg)
+{
+	irqflags_t flags = irq_save();
+
+	sim_interrupts++;
+	fn(arg);
+	sim_interrupts--;
+	irq_restore(flags);
+}
+
+u32 machine_cpus(void)
+{
+	return 1;
+}
+
+bool machine_start_cpu(u32 n, void *const stack[CPU_STACKS])
+{
+	(void)n;
+	(void)stack;
+	return false;
+}
+
+void cpu_wake(u32 cpu)
+{
+	(void)cpu;
+}
+
+void cpu_sleep(void)
+{
+}
+
+void stop_other_cpus(void)
+{
+}
+
+vaddr_t stopped_frame(u32 cpu)
+{
+	(void)cpu;
+	return 0;
 }
 
 /* Up the chain of frame pointers, as long as it rises within reach of a stack. */

@@ -210,26 +210,6 @@ paddr_t virt_to_phys(const void *p)
 	return paddr((vaddr_t)p - SIM_DIRECT);
 }
 
-u32 nr_cpus(void)
-{
-	return 1;
-}
-
-void on_other_cpus(void (*fn)(void *), void *arg)
-{
-	(void)fn;
-	(void)arg;
-}
-
-void cpu_serve(void)
-{
-}
-
-bool in_interrupt(void)
-{
-	return false;
-}
-
 /*
  * The three probes. If the access at probing_read or probing_write, or the call that returns to
  * probing_fetch, may not be, the fault handler goes on at probe_failed.

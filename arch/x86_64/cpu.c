@@ -12,15 +12,15 @@
 #include <kernel/printk.h>
 #include <kernel/string.h>
 
-static struct cpu_tables {
-	u64 id;	    /* GS points here */
-	u64 gdt[6]; /* null, code, data, 32-bit code, the TSS in two */
+static struct cpu {
+	u32 id, interrupts; /* GS points here: see asm/cpu.h */
+	u64 gdt[6];	    /* null, code, data, 32-bit code, the TSS in two */
 	struct packed {
 		u32 reserved0;
 		u64 rsp[3], ist[8], reserved1; /* ist[0] is never used */
 		u16 reserved2, io_map;
 	} tss;
-} cpus[NR_CPUS] aligned_to(16);
+} boot_cpu aligned_to(16);
 
 static u64 idt[NR_VECTORS][2];
 
@@ -60,17 +60,12 @@ const char *cpu_features_text(void)
 	return text;
 }
 
-void cpu_init(u32 id)
+/* The vectors, the same for all CPUs. */
+static void fill_idt(void)
 {
 	static const u64 ist[NR_VECTORS] = { [VEC_DOUBLE_FAULT] = DOUBLE_FAULT_STACK,
 					     [VEC_NMI] = NMI_STACK,
 					     [VEC_MACHINE_CHECK] = MACHINE_CHECK_STACK };
-	struct cpu_tables *t = &cpus[id];
-	struct packed {
-		u16 limit;
-		const void *base;
-	} gdtr = { sizeof(t->gdt) - 1, t->gdt }, idtr = { sizeof(idt) - 1, idt };
-	u64 tss = (u64)&t->tss;
 
 	for (u64 i = 0; i < NR_VECTORS; i++) {
 		u64 stub = (u64)trap_stubs + i * 16;
@@ -79,37 +74,42 @@ void cpu_init(u32 id)
 			    (stub >> 16 & 0xffff) << 48; /* 0x8e: present, interrupts off */
 		idt[i][1] = stub >> 32;
 	}
-	for (int i = DOUBLE_FAULT_STACK; i < NR_STACKS; i++)
-		t->tss.ist[i] = (u64)stacks[i + 1];
-	t->tss.io_map = sizeof(t->tss);
-	memcpy(t->gdt, boot_gdt, sizeof(boot_gdt));
-	t->gdt[4] = 103 | (tss & 0xffffff) << 16 | 0x89ul << 40 | (tss >> 24 & 0xff) << 56;
-	t->gdt[5] = tss >> 32;
-	t->id = id;
+}
+
+static void load(struct cpu *cpu)
+{
+	struct packed {
+		u16 limit;
+		const void *base;
+	} gdtr = { sizeof(cpu->gdt) - 1, cpu->gdt }, idtr = { sizeof(idt) - 1, idt };
+
+	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(cpu), "d"((u64)cpu >> 32)); /* GS base */
 	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
-	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(t), "d"((u64)t >> 32)); /* IA32_GS_BASE */
 	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
 		if (cpu_has(f->name))
 			WRITE_CR(4, READ_CR(4) | f->cr4);
 }
 
-u32 nr_cpus(void)
+/* Another CPU's tables take the upper end of its stack, which begins below them. */
+void *cpu_stack_top(void *stack)
 {
-	return 1;
+	return (struct cpu *)(stack + STACK_BYTES) - 1;
 }
 
-void on_other_cpus(void (*fn)(void *), void *arg)
+void cpu_init(u32 id, void *const stack[CPU_STACKS])
 {
-	(void)fn, (void)arg; /* one CPU runs so far */
-}
+	struct cpu *cpu = id ? cpu_stack_top(stack[BOOT_STACK]) : &boot_cpu;
+	u64 tss = (u64)&cpu->tss;
 
-void cpu_serve(void)
-{
-}
-
-bool in_interrupt(void)
-{
-	return false;
+	*cpu = (struct cpu){ .id = id, .tss.io_map = sizeof(cpu->tss) };
+	for (int i = DOUBLE_FAULT_STACK; i < CPU_STACKS; i++)
+		cpu->tss.ist[i] = (u64)(id ? stack[i] + STACK_BYTES : stacks[i + 1]);
+	memcpy(cpu->gdt, boot_gdt, sizeof(boot_gdt));
+	cpu->gdt[4] = 103 | (tss & 0xffffff) << 16 | 0x89ul << 40 | (tss >> 24 & 0xff) << 56;
+	cpu->gdt[5] = tss >> 32;
+	if (!id)
+		fill_idt();
+	load(cpu);
 }
 
 /*

@@ -15,7 +15,8 @@
 extern char __text_start[], __text_end[], __rodata_start[], __rodata_end[];
 extern char __data_start[], __data_end[], __stacks_start[], __stacks_end[]; /* linker.ld */
 
-char stacks[NR_STACKS][5 * PAGE_SIZE] __attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
+char stacks[CPU_STACKS][PAGE_SIZE + STACK_BYTES]
+	__attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
 
 #define SPAN(from, to) (u64)(from), (u64)(to)
 #define GUARD(n) SPAN(stacks[n], stacks[n] + PAGE_SIZE), PAGE_NONE
@@ -33,7 +34,7 @@ static const struct image_section sections[] = {
 	{ "NMI stack", STACK(NMI_STACK) },
 	{ "guard", GUARD(MACHINE_CHECK_STACK) },
 	{ "machine check stack", STACK(MACHINE_CHECK_STACK) },
-	{ "guard", SPAN(stacks[NR_STACKS], __stacks_end), PAGE_NONE },
+	{ "guard", SPAN(stacks[CPU_STACKS], __stacks_end), PAGE_NONE },
 	{ "bss", SPAN(__stacks_end, __data_end), PAGE_KERNEL },
 };
 

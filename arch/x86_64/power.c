@@ -4,60 +4,28 @@
  * QEMU's isa-debug-exit comes first, since it alone carries a status; elsewhere it does nothing. A
  * PC is switched off through ACPI: the sleep type of state S5, with a bit that says "now", goes to
  * the power management control port. The FADT tells the port; the type is hidden in byte code (AML)
- * of the DSDT, as a package named _S5_. All tables are found from the RSDP, at boot, while the
- * first 4 GiB are mapped; each is believed only if in reach, long enough, and its bytes add
- * up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
+ * of the DSDT, as a package named _S5_. ACPI 6.4: 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>
 
-enum { LENGTH = 4, RSDP_RSDT = 16, RSDP_BYTES = 20, HEADER_BYTES = 36 };
-enum { FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 }; /* offsets, sizes */
+enum { LENGTH = 4, HEADER_BYTES = 36, FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
 
-/* 0 if there is no such table. */
-static u32 get(const u8 *table, unsigned offset)
+void power_init(void)
 {
-	return table ? *(const u32 *)(table + offset) : 0;
-}
-
-/* The table at pa, if it has this signature, at least so many bytes, and all is right with it. */
-static const u8 *table_at(u64 pa, const char *signature, u32 least)
-{
-	const u8 *p = phys_to_virt(paddr(pa));
-	u32 bytes;
-	u8 sum = 0;
-
-	/* The last 16 MiB that we reach are ROM and devices; the RSDP does not say its length. */
-	if (!pa || pa > 4 * GiB - 16 * MiB || memcmp(p, signature, strlen(signature)) != 0)
-		return NULL;
-	bytes = least == RSDP_BYTES ? least : get(p, LENGTH);
-	if (bytes < least || bytes > 16 * MiB)
-		return NULL;
-	while (bytes-- > 0)
-		sum += p[bytes];
-	return sum == 0 ? p : NULL;
-}
-
-void acpi_init(u64 rsdp_pa)
-{
-	const u8 *rsdp = table_at(rsdp_pa, "RSD PTR ", RSDP_BYTES), *fadt = NULL, *dsdt, *p;
-	const u8 *rsdt = table_at(get(rsdp, RSDP_RSDT), "RSDT", HEADER_BYTES);
-
-	for (u32 at = HEADER_BYTES; !fadt && at + 4 <= get(rsdt, LENGTH); at += 4)
-		fadt = table_at(get(rsdt, at), "FACP", FADT_BYTES);
-	dsdt = table_at(get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES);
+	const u8 *fadt = acpi_table("FACP", FADT_BYTES), *p;
+	const u8 *dsdt = acpi_find(acpi_get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES);
 
 	/* Name _S5_, a package: its length, how many elements, each as 0, 1, or 0x0a and a byte. */
-	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= get(dsdt, LENGTH); at++)
+	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= acpi_get(dsdt, LENGTH); at++)
 		if (memcmp(dsdt + at, "_S5_\x12", 5) == 0) {
 			p = dsdt + at + 5;
 			p += (*p >> 6) + 2; /* the length's first byte says how many more it has */
 			pm1_sleep = 1 << 13 | (p[*p == 0x0a] & 7) << 10; /* SLP_EN, SLP_TYP */
-			pm1_port = get(fadt, FADT_PM1_PORT);
+			pm1_port = acpi_get(fadt, FADT_PM1_PORT);
 		}
 }
 

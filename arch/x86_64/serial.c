@@ -5,9 +5,9 @@
  * its reader may have stopped: after some ten seconds what is written is lost, until a single poll
  * finds the port ready again. A port whose scratch register does not remember is not there at all.
  *
- * Input is polled. Interrupts are off all through the kernel, except in serial_wait(): `sti; hlt`
- * sleeps until COM1 raises its line, IRQ 4 of the old PICs, which await no answer (AEOI). Does it
- * reach us? The first prompt, once sent, shows; before we only poll. TI TL16C550D; Intel 8259A.
+ * Input is polled. Between, `sti; hlt` sleeps until COM1 raises its line, IRQ 4 of the old PICs,
+ * which await no answer (AEOI). Does it reach us? The first prompt, once sent, shows; before we
+ * only poll. TI TL16C550D; Intel 8259A.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -80,11 +80,14 @@ int serial_read(enum serial_port port)
 /* The PIC notes when the line rises, so COM1 must lower it before we sleep: hence IIR is read. */
 void serial_wait(void)
 {
+	irqflags_t flags = irq_save();
+
 	if (!serial_irq_came) /* sti takes effect one instruction later */
 		asm volatile("sti; nop; cli" ::: "memory");
 	inb(base[COM1] + IIR);
 	if (serial_irq_came && !(inb(base[COM1] + LSR) & LSR_DATA))
-		asm volatile("sti; hlt; cli" ::: "memory");
+		cpu_sleep();
+	irq_restore(flags);
 }
 
 void serial_drain(void)

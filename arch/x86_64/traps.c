@@ -27,7 +27,6 @@ static const char *const registers[] = { "r15", "r14", "r13", "r12", "r11", "r10
 extern const char probe_done[], probe_failed[]; /* in traps.S */
 
 static struct fault probe_faults[NR_CPUS];
-static bool reporting[NR_CPUS];
 
 const struct fault *last_probe_fault(void)
 {
@@ -69,11 +68,19 @@ static bool recover_probe(struct trap_frame *f)
 	return false;
 }
 
-/* The registers, and what lies behind it, as far as the frame tells. */
-static void report(const struct trap_frame *f)
+static const char *name_of(const struct trap_frame *f)
 {
+	return f->vector < ARRAY_SIZE(names) ? names[f->vector] : "reserved exception";
+}
+
+/* The registers, and what lies behind it, as far as the frame tells. */
+static void report(const void *frame)
+{
+	const struct trap_frame *f = frame;
 	struct fault fault = read_fault(f, ACCESS_WRITE, READ_CR(2));
 
+	printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name_of(f),
+		    f->error, cpu_id());
 	for (int i = 14; i >= 0; i--)
 		printk("  %-3s %016lx%s", registers[i], (&f->r15)[i], i % 3 == 0 ? "\n" : "");
 	printk("  rip %016lx  rsp %016lx  rflags %lx\n", f->rip, f->rsp, f->rflags);
@@ -93,21 +100,11 @@ static void report(const struct trap_frame *f)
 
 void trap(struct trap_frame *f)
 {
-	const char *name = f->vector < ARRAY_SIZE(names) ? names[f->vector] : "reserved exception";
-	u32 cpu = cpu_id();
-
-	if (f->vector >= VEC_IRQ) { /* COM1, or a spurious one (8259A): others are masked */
-		serial_irq_came = true;
-		return;
-	}
-	if (recover_probe(f))
-		return;
-	if (!reporting[cpu]) { /* a fault in the midst of this is left to panic() */
-		reporting[cpu] = true;
-		printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name,
-			    f->error, cpu);
-		report(f);
-	}
-	reporting[cpu] = false;
-	panic("%s, error code 0x%lx, at %pS", name, f->error, (void *)f->rip);
+	if (f->vector >= VEC_IRQ)
+		return interrupt(f->vector);
+	if (f->vector == VEC_NMI)
+		stop_if_told(f);
+	if (!recover_probe(f))
+		panic_after(report, f, "%s, error code 0x%lx, at %pS", name_of(f), f->error,
+			    (void *)f->rip);
 }

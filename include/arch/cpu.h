@@ -5,6 +5,7 @@
  *	irqflags_t irq_save(void);	mask this CPU's interrupts; returns what to restore
  *	void irq_restore(irqflags_t);	undo the irq_save that returned it
  *	u32 cpu_id(void);		this CPU's number, 0 .. nr_cpus() - 1
+ *	u32 interrupt_depth(void);	how many interrupts this CPU is serving, nested
  *	void cpu_relax(void);		we are spinning (PAUSE)
  *	u64 cycles(void);		the time-stamp counter
  */
@@ -16,12 +17,24 @@
 typedef unsigned long irqflags_t;
 #include <asm/cpu.h>
 
-u32 nr_cpus(void);	 /* how many are running, 1 .. NR_CPUS: numbers 0 .. nr_cpus() - 1 */
-bool in_interrupt(void); /* is this CPU serving an interrupt or another CPU's call? */
+u32 nr_cpus(void); /* how many are running, 1 .. NR_CPUS: numbers 0 .. nr_cpus() - 1 */
+u64 nr_ipis(void); /* interrupts sent so far, each counted once for every CPU it goes to */
+
+/* Is this CPU serving an interrupt, or another CPU's call (by cpu_serve(), too)? */
+static inline bool in_interrupt(void)
+{
+	return interrupt_depth() != 0;
+}
 
 /*
  * Run fn(arg) on every CPU but this one, in interrupt context there; back when all are done. No
- * lock held, interrupts on or off: a CPU that waits serves what others ask of it meanwhile.
+ * lock held, not in an interrupt, interrupts on or off: a CPU that waits for its turn to call
+ * serves what others ask of it meanwhile.
  */
 void on_other_cpus(void (*fn)(void *), void *arg);
-void cpu_serve(void); /* do now what another CPU asks of this one: for loops that wait for one */
+
+/* Do now what another CPU asks of this one: for loops that wait for one. No lock held. */
+void cpu_serve(void);
+
+/* Interrupt this CPU; fn(arg) is the handler. Back when it is done; interrupts are on meanwhile. */
+void self_interrupt(void (*fn)(void *), void *arg);

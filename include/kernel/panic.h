@@ -9,12 +9,22 @@
 
 #include <kernel/types.h>
 
-/* Print message and backtrace; record; power off, status 1 (word exit), or halt. Any context. */
+/*
+ * Stop the other CPUs; print message, backtrace and where the others were; record; power off,
+ * status 1 (word exit), or halt. Any context. If another CPU is at it, its report has our message.
+ */
 _Noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
-bool panicking(void); /* true once a panic begins to print: wait for no lock any more */
+/* The same, but tell(arg) prints first, when no other CPU does any more. */
+_Noreturn void panic_after(void (*tell)(const void *), const void *arg, const char *fmt, ...)
+	printf_like(3, 4);
 
-/* Run fn(arg). True if it panicked: the message is in msg (cut to bytes), not printed. May nest. */
+bool panicking(void); /* is this CPU reporting a panic? All others stand: wait for no lock */
+
+/*
+ * Run fn(arg). True if it panicked: the message is in msg (cut to bytes), not printed. May nest. A
+ * panic in an interrupt that came meanwhile is not caught.
+ */
 bool panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes);
 
 /* A condition that only a bug of ours can break. Always compiled in: keep it off hot paths. */

@@ -11,6 +11,8 @@
 /* Bring up all CPUs that the machine names, after mm_init(). One that does not come is reported. */
 void smp_init(void);
 
+_Noreturn void cpu_idle(void); /* all that a CPU but 0 does; arch calls it there */
+
 /* Start fn(arg) on that CPU (not this one), which must be idle; wait until it has returned. */
 void cpu_start(u32 cpu, void (*fn)(void *), void *arg);
 void cpu_join(u32 cpu);

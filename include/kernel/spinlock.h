@@ -2,7 +2,8 @@
  * spinlock.h - mutual exclusion between CPUs, and against this CPU's own interrupts.
  *
  * Every lock of ours masks interrupts while held, so any context may take any lock. A lock knows
- * its owner: taking it twice on one CPU, or letting go of another's, panics instead of hanging.
+ * its owner: taking it twice on one CPU, or letting go of another's, panics instead of hanging. In
+ * checking builds so does waiting for a lock out of order, which might hang some day.
  */
 #pragma once
 
@@ -19,6 +20,7 @@ enum lock_rank {
 	LOCK_SLAB,
 	LOCK_PAGES, /* the buddy's lists */
 	LOCK_CONSOLE,
+	LOCK_NR_RANKS,
 };
 
 struct spinlock {
@@ -32,6 +34,12 @@ struct spinlock {
 		.name = (name_), .rank = (rank_) \
 	}
 
+/* What this CPU holds, kept in checking builds only; kernel/smp.c. */
+unsigned locks_held(void);
+void lock_order(const struct spinlock *lock); /* panics if it may not wait for this one now */
+void lock_taken(const struct spinlock *lock);
+void lock_released(const struct spinlock *lock);
+
 static inline bool spin_is_mine(const struct spinlock *lock)
 {
 	return __atomic_load_n(&lock->owner, __ATOMIC_RELAXED) == cpu_id() + 1;
@@ -44,8 +52,11 @@ static inline bool spin_trylock(struct spinlock *lock, irqflags_t *flags)
 
 	*flags = irq_save();
 	if (__atomic_compare_exchange_n(&lock->owner, &nobody, cpu_id() + 1, false,
-					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+		if (CHECKING)
+			lock_taken(lock);
 		return true;
+	}
 	irq_restore(*flags);
 	return false;
 }
@@ -55,6 +66,8 @@ static inline must_check irqflags_t spin_lock(struct spinlock *lock)
 {
 	irqflags_t flags;
 
+	if (CHECKING)
+		lock_order(lock);
 	while (!spin_trylock(lock, &flags)) {
 		if (spin_is_mine(lock))
 			panic("spin_lock: CPU %u holds '%s' already", cpu_id(), lock->name);
@@ -67,6 +80,8 @@ static inline void spin_unlock(struct spinlock *lock, irqflags_t flags)
 {
 	if (!spin_is_mine(lock))
 		panic("spin_unlock: CPU %u does not hold '%s'", cpu_id(), lock->name);
+	if (CHECKING)
+		lock_released(lock);
 	__atomic_store_n(&lock->owner, 0, __ATOMIC_RELEASE);
 	irq_restore(flags);
 }

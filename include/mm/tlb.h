@@ -9,6 +9,7 @@
 
 #include <arch/cpu.h>
 #include <mm/page_alloc.h>
+#include <mm/pagetable.h>
 
 /* Put one of these into what has to wait. release() is called once, with no lock held. */
 struct tlb_deferred {
@@ -54,22 +55,31 @@ u64 tlb_purge(void); /* flush and release all that waits, and what that defers; 
 void tlb_flush_tables(void);
 
 /*
- * The table that this CPU's last walk in the window ended in, kept as the MMU's paging-structure
- * caches keep it, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
+ * The tables that this CPU's last walks in the window ended in, kept as the MMU's paging-structure
+ * caches keep them, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
  */
-struct last_walk {
+#define WALK_CACHE 64
+struct walk {
 	u64 span; /* va >> 21 of what the table maps; 0: none */
 	pte_t *table;
-} aligned_to(64);
-extern struct last_walk last_walk[NR_CPUS];
-pte_t *tlb_walk(vaddr_t va); /* in full */
+};
+extern struct walk walk_cache[NR_CPUS][WALK_CACHE];
+pte_t *window_walk(vaddr_t va); /* in full */
 
-/* The window's level-1 entry for va; NULL: none, or no such address. Interrupts off while used. */
+/* The window's level-1 entry for va, if a walk is remembered; NULL: it is not. Interrupts off. */
+static inline pte_t *window_entry_cached(vaddr_t va)
+{
+	const struct walk *walk = &walk_cache[cpu_id()][va >> 21 & (WALK_CACHE - 1)];
+
+	return walk->span == va >> 21 ? &walk->table[level_index(va, 1)] : NULL;
+}
+
+/* The same; NULL: there is no table, or no such address. */
 static inline pte_t *window_entry(vaddr_t va)
 {
-	const struct last_walk *last = &last_walk[cpu_id()];
+	pte_t *entry = window_entry_cached(va);
 
-	return last->span == va >> 21 ? &last->table[va >> PAGE_SHIFT & 511] : tlb_walk(va);
+	return likely(entry) ? entry : window_walk(va);
 }
 
 struct tlb_stats {

@@ -50,19 +50,15 @@ static inline pte_t *next_entry(pte_t *entry, vaddr_t va)
 	return IS_ALIGNED((vaddr_t)(entry + 1), PAGE_SIZE) ? window_entry(va) : entry + 1;
 }
 
-/* Addresses of an area of this size, its descriptor VM_FREED; 0: none in stock. */
-vaddr_t stock_find_area(struct vm_stock *stock, u64 nr_pages); /* not first in its list */
-static inline vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
+/* Take the first area off a list of those ready; first: the entry of its first page. */
+static inline void stock_pop_area(struct stock_list *list, const pte_t *first)
 {
-	struct area_list *ready = &stock_list(stock, nr_pages)->ready;
-	vaddr_t va = ready->first;
-
-	if (unlikely(!va || nr_pages >= STOCK_SIZES))
-		return stock_find_area(stock, nr_pages);
-	ready->first = pte_get(window_entry(va)).v;
-	ready->nr--;
-	return va;
+	list->ready.first = pte_get(first).v;
+	list->ready.nr--;
 }
+
+/* Addresses of an area of this size, its descriptor VM_FREED; 0: none in stock. */
+vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages);
 
 /* An area that is VM_FREED, with nothing mapped any more, to wait for the flush. first: of va. */
 static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *first, u64 nr_pages)
@@ -76,6 +72,18 @@ static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *fir
 	list->waiting.nr++;
 	list->epoch = stock->epoch;
 	stock->waiting += nr_pages;
+}
+
+/* Are there so many frames in one piece of the ring? Is there room for them? */
+static inline bool stock_has(const struct vm_stock *stock, u64 nr)
+{
+	return stock->head + nr <= stock->ready && (stock->head & stock->mask) + nr <= stock->mask;
+}
+
+static inline bool stock_has_room(const struct vm_stock *stock, u64 nr)
+{
+	return stock->tail + nr <= stock->head + stock->mask &&
+	       (stock->tail & stock->mask) + nr <= stock->mask;
 }
 
 /* Up to nr frames into these entries. How many: if none, see stock_refill. */

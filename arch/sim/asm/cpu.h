@@ -1,11 +1,12 @@
 /*
- * cpu.h - the simulated CPU: one, whose interrupts never come. See arch/cpu.h.
+ * cpu.h - the simulated CPU: one, whose only interrupts are self_interrupt()'s. See arch/cpu.h.
  */
 #pragma once
 
 #include <kernel/types.h>
 
 extern bool sim_irqs_off; /* what irq_save has set and irq_restore must bring back */
+extern u32 sim_interrupts; /* how deep we are in self_interrupt() */
 
 static inline irqflags_t irq_save(void)
 {
@@ -23,6 +24,11 @@ static inline void irq_restore(irqflags_t flags)
 static inline u32 cpu_id(void)
 {
 	return 0;
+}
+
+static inline u32 interrupt_depth(void)
+{
+	return sim_interrupts;
 }
 
 static inline void cpu_relax(void)

@@ -27,6 +27,25 @@ static inline u32 cpu_id(void)
 	return id;
 }
 
+/* How deep this CPU is in interrupts: behind its number. */
+static inline u32 interrupt_depth(void)
+{
+	u32 depth;
+
+	asm volatile("movl %%gs:4, %0" : "=r"(depth));
+	return depth;
+}
+
+static inline void interrupt_enter(void)
+{
+	asm volatile("incl %%gs:4" ::: "memory");
+}
+
+static inline void interrupt_leave(void)
+{
+	asm volatile("decl %%gs:4" ::: "memory");
+}
+
 static inline void cpu_relax(void)
 {
 	asm volatile("pause" ::: "memory");

@@ -7,16 +7,18 @@
 #include <arch/mmu.h>
 
 #define IMAGE_BASE 0xffffffff80000000ul /* as in linker.ld: virtual = physical + this */
+#define CR4_PAE (1ul << 5)
 #define CR4_PGE (1ul << 7)
 #define CR4_LA57 (1ul << 12)
 
 enum { KERNEL_CS = 0x08, TSS = 0x20 }; /* selectors: see boot/entry.S */
 enum { VEC_NMI = 2, VEC_INVALID = 6, VEC_DOUBLE_FAULT = 8, VEC_PROTECTION = 13 };
 enum { VEC_PAGE_FAULT = 14, VEC_MACHINE_CHECK = 18, VEC_IRQ = 32, NR_VECTORS = 64 };
+enum { VEC_CALL = 48, VEC_WAKE, VEC_SELF, VEC_SPURIOUS = 63 }; /* from a local APIC */
 
-/* The CPU's stacks in the image: a page that is never mapped, then what grows down towards it. */
-enum { BOOT_STACK, DOUBLE_FAULT_STACK, NMI_STACK, MACHINE_CHECK_STACK, NR_STACKS };
-extern char stacks[NR_STACKS][5 * PAGE_SIZE];
+/* CPU 0's stacks in the image: a page that is never mapped, then what grows down towards it. */
+enum { BOOT_STACK, DOUBLE_FAULT_STACK, NMI_STACK, MACHINE_CHECK_STACK };
+extern char stacks[CPU_STACKS][PAGE_SIZE + STACK_BYTES];
 
 struct trap_frame { /* what traps.S leaves on the stack */
 	u64 r15, r14, r13, r12, r11, r10, r9, r8, rdi, rsi, rbp, rbx, rdx, rcx, rax;
@@ -27,10 +29,35 @@ void trap(struct trap_frame *frame);
 void serial_init(void);
 extern volatile bool serial_irq_came; /* COM1's line reaches this CPU */
 
-void cpu_init(u32 id);		/* this CPU's GS, descriptor tables, protections */
-bool cpu_has(const char *name); /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
-void address_map_init(void);	/* fill in address_map, drop the identity map */
-void acpi_init(u64 rsdp);	/* for power-off; the first 4 GiB must be mapped */
+/* This CPU's GS, descriptor tables, protections. Stacks: of all CPUs but 0, which has its own. */
+void cpu_init(u32 id, void *const stack[CPU_STACKS]);
+void *cpu_stack_top(void *stack); /* where a CPU other than 0 begins to use its first stack */
+bool cpu_has(const char *name);	  /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
+void address_map_init(void);	  /* fill in address_map, drop the identity map */
+
+/*
+ * The machine's tables; the first 4 GiB must be mapped. acpi_table: the one with this signature and
+ * at least so many bytes; acpi_find: at this address. NULL if it is not there, or damaged.
+ */
+void acpi_init(u64 rsdp);
+const u8 *acpi_table(const char *signature, u32 least);
+const u8 *acpi_find(u64 pa, const char *signature, u32 least);
+u32 acpi_get(const u8 *table, unsigned offset); /* 4 bytes; 0 if table is NULL */
+
+void power_init(void);		/* from the tables: how to switch off */
+void smp_find(void);		/* from the tables: which CPUs there are */
+extern paddr_t trampoline_page; /* below 1 MiB, for the start of other CPUs; 0: none */
+
+/* This CPU's local APIC; send: to the one with this id, or to those that the command names. */
+enum { LAPIC_NMI = 4 << 8, LAPIC_INIT = 5 << 8, LAPIC_STARTUP = 6 << 8, LAPIC_PIC = 7 << 8 };
+enum { LAPIC_OTHERS = 3 << 18 };
+bool lapic_init(void); /* false: it has none that we can use */
+u32 lapic_id(void);
+void lapic_send(u32 id, u32 command);
+void lapic_end(void); /* of the interrupt in service */
+
+void interrupt(u64 vector);		     /* what came from outside this CPU */
+void stop_if_told(struct trap_frame *frame); /* an NMI that another CPU's panic sent? */
 
 static inline void outb(u16 port, u8 value)
 {
