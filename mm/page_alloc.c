@@ -15,6 +15,10 @@
  * not even be mapped, so a buddy is looked at only inside the range of usable RAM that holds the
  * block. No free block crosses the end of one: the map has merged what can be merged.
  *
+ * In front of the lists, each CPU keeps a few free blocks of each order (PG_STOCK) that it alone
+ * touches, with interrupts masked: most requests need no lock and no merging. Where those differ from
+ * what page_alloc promises, they are given back first: when a block is missing, and to count.
+ *
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
  * half to keep) a die decides, and frames come as scattered as after weeks of use.
  */
@@ -28,11 +32,16 @@
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
-static u64 die, fail_at; /* page_lock; 0: we do not shuffle; no request is to fail */
+static u64 die; /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
 static const struct memmap *ram; /* what page_alloc_init was given */
 static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
 static u64 (*shrinkers[4])(void), nr_shrinkers;
+
+struct page_stock *page_stocks[NR_CPUS];
+_Static_assert(sizeof(struct page_stock) <= PAGE_SIZE, "a CPU's stock is kept in one frame");
+struct page *main_first;
+u64 main_bytes, page_alloc_fail_at;
 
 /* The range of RAM that holds this frame, or NULL. Most often it is the one that held the last. */
 static const struct memrange *ram_range(u64 pfn)
@@ -55,7 +64,12 @@ bool pfn_valid(u64 pfn)
 
 u64 nr_free_pages(void)
 {
-	return __atomic_load_n(&counted.free, __ATOMIC_RELAXED);
+	u64 nr = __atomic_load_n(&counted.free, __ATOMIC_RELAXED);
+
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		for (unsigned order = 0; page_stocks[cpu] && order <= MAX_ORDER; order++)
+			nr += (u64)page_stocks[cpu]->order[order].nr << order;
+	return nr;
 }
 
 struct page *page_head(u64 pfn)
@@ -180,7 +194,7 @@ static const char *give_block(struct page *page, unsigned order)
 
 	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
 		return "is not the struct page of a frame of RAM";
-	if (head->state == PG_FREE)
+	if (head->state == PG_FREE || head->state == PG_STOCK)
 		return "is free already";
 	if (head->state == PG_RESERVED)
 		return "was never handed out";
@@ -212,17 +226,64 @@ static void give(unsigned order, u64 nr, struct page **pages)
 		      (void *)pages[i], order, wrong, page_text(text, pages[i]));
 }
 
+/* Stocks */
+
+/* Give blocks back to the lists until no more than nr are left. Interrupts masked. */
+static void cut_stock(struct stock_blocks *stock, u32 nr)
+{
+	while (stock->nr > nr) {
+		struct page *page = stock->page[--stock->nr];
+
+		page->state = PG_ALLOC;
+		give(page->order, 1, &page);
+	}
+}
+
+void page_stock_full(struct stock_blocks *stock)
+{
+	cut_stock(stock, stock->max / 2);
+}
+
+static void empty_stock(void *unused)
+{
+	irqflags_t flags = irq_save();
+
+	(void)unused;
+	for (unsigned order = 0; order <= MAX_ORDER; order++)
+		cut_stock(&page_stocks[cpu_id()]->order[order], 0);
+	irq_restore(flags);
+}
+
+void drain_all_pages(void)
+{
+	empty_stock(NULL);
+	on_other_cpus(empty_stock, NULL);
+}
+
+/* Half of what the stock holds, from the lists. Interrupts masked. */
+static void fill_stock(struct stock_blocks *stock, unsigned order)
+{
+	struct page *pages[STOCK_BLOCKS];
+	u64 nr = take(order, stock->max / 2, pages);
+
+	for (u64 i = 0; i < nr; i++) {
+		pages[i]->state = PG_STOCK;
+		stock->page[nr - 1 - i] = pages[i]; /* the first taken is on top */
+	}
+	stock->nr = nr;
+}
+
 bool page_alloc_fail_nth(u64 n)
 {
-	return __atomic_exchange_n(&fail_at, CHECKING ? n : 0, __ATOMIC_RELAXED);
+	return __atomic_exchange_n(&page_alloc_fail_at, CHECKING ? n : 0, __ATOMIC_RELAXED);
 }
 
 /* How many of the next nr requests come before the one that is to fail. */
 static u64 before_failure(u64 nr)
 {
-	u64 before = fail_at ? MIN(nr, fail_at - 1) : nr;
+	u64 n = page_alloc_fail_at, before = n ? MIN(nr, n - 1) : nr;
 
-	fail_at = fail_at > nr ? fail_at - nr : 0;
+	page_alloc_fail_at = n > nr ? n - nr : 0;
 	return before;
 }
 
@@ -238,9 +299,13 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 	u64 allowed = CHECKING ? before_failure(nr) : nr;
 	u64 got = take(order, allowed, pages);
 
-	if (got < allowed && !(gfp & __GFP_NORECLAIM)) {
-		for (u64 i = 0; i < nr_shrinkers; i++)
-			shrinkers[i]();
+	if (got < allowed) {
+		if (!(gfp & __GFP_NORECLAIM)) {
+			for (u64 i = 0; i < nr_shrinkers; i++)
+				shrinkers[i]();
+			on_other_cpus(empty_stock, NULL);
+		}
+		empty_stock(NULL);
 		got += take(order, allowed - got, pages + got);
 	}
 	if (got < nr) {
@@ -255,14 +320,22 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 	return nr;
 }
 
-struct page *alloc_pages(gfp_t gfp, unsigned order)
+/* For want of stock. What this takes besides one block is what the next ones find there. */
+struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 {
 	struct page *page;
+	irqflags_t flags;
 
-	return alloc_blocks(gfp, order, 1, &page, CALLER()) ? page : NULL;
+	if (!alloc_blocks(gfp, order, 1, &page, owner))
+		return NULL;
+	flags = irq_save();
+	if (!page_stocks[cpu_id()]->order[order].nr)
+		fill_stock(&page_stocks[cpu_id()]->order[order], order);
+	irq_restore(flags);
+	return page;
 }
 
-void __free_pages(struct page *page, unsigned order)
+void free_pages_slow(struct page *page, unsigned order)
 {
 	give(order, 1, &page);
 }
@@ -298,14 +371,16 @@ static void count_block(struct page *page, u64 nr, void *arg)
 
 	stats->state[page->state % PG_NR_STATES] += nr;
 	stats->total += page->state == PG_RESERVED ? 0 : nr;
-	stats->free += page->state == PG_FREE ? nr : 0;
+	stats->free += page->state == PG_FREE || page->state == PG_STOCK ? nr : 0;
 	stats->free_blocks[page->order % (MAX_ORDER + 1)] += page->state == PG_FREE;
 }
 
 void page_stats(struct page_stats *stats)
 {
-	irqflags_t flags = spin_lock(&page_lock);
+	irqflags_t flags;
 
+	drain_all_pages();
+	flags = spin_lock(&page_lock);
 	*stats = (struct page_stats){ 0 };
 	for_each_block(count_block, stats);
 	spin_unlock(&page_lock, flags);
@@ -358,6 +433,7 @@ u64 page_alloc_check(complain_fn complain)
 {
 	struct audit audit = { .complain = complain };
 
+	drain_all_pages(); /* what they held must then be whole in the lists */
 	for_each_block(audit_block, &audit);
 	if (memcmp(&audit.found, &counted, offsetof(struct page_stats, state)) && ++audit.faults)
 		complain("page_alloc: %lu frames, %lu free (or orders) are recounted as %lu, %lu",
@@ -378,6 +454,22 @@ static void adopt(u64 pfn, u64 end)
 	}
 }
 
+int page_stock_init(u32 cpu)
+{
+	struct page *page;
+
+	if (!take(0, 1, &page))
+		return -ENOMEM;
+	page_set_owner(page, PG_ALLOC, CALLER());
+	page_stocks[cpu] = memset(page_address(page), 0, PAGE_SIZE);
+	for (unsigned order = 0; order <= MAX_ORDER; order++) { /* 1/64 of memory an order, at most */
+		u64 most = MIN(counted.total >> (order + 6), (STOCK_BLOCKS - 1ul) >> order);
+
+		page_stocks[cpu]->order[order].max = most ? most : counted.total >> (order + 6) != 0;
+	}
+	return 0;
+}
+
 void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
 {
 	ram = map;
@@ -387,8 +479,13 @@ void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
 
 		if (r->type == MEM_USABLE)
 			adopt(pfn, end);
+		if (r->type == MEM_USABLE && (end - pfn) * sizeof(struct page) > main_bytes) {
+			main_first = pfn_to_page(pfn);
+			main_bytes = (end - pfn) * sizeof(struct page);
+		}
 		while (r->type != MEM_USABLE && memmap_is_ram(r->type) && pfn < end)
 			pfn_to_page(pfn++)->state = PG_RESERVED;
 	}
 	counted.total = counted.free;
+	BUG_ON(page_stock_init(0));
 }

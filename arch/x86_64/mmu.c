@@ -65,11 +65,6 @@ void address_map_init(void)
 	mmu_flush_all();
 }
 
-void *phys_to_virt(paddr_t pa)
-{
-	return (void *)(address_map.direct + pa.v);
-}
-
 paddr_t virt_to_phys(const void *p)
 {
 	vaddr_t va = (vaddr_t)p;

@@ -59,8 +59,11 @@ struct address_map {
 };
 extern struct address_map address_map;
 
-/* The direct map, one addition away. pa must be RAM; p must lie in the direct map or the image. */
-void *phys_to_virt(paddr_t pa);
+/*
+ * The direct map, one addition away. pa must be RAM; p must lie in the direct map or the image.
+ * <asm/direct.h> gives: void *phys_to_virt(paddr_t pa);
+ */
+#include <asm/direct.h>
 paddr_t virt_to_phys(const void *p);
 
 /* The root table in use (CR3); setting it flushes everything on this CPU. */

@@ -1,12 +1,15 @@
 /*
  * page_alloc.h - physical frames: a buddy allocator.
  *
- * Blocks are 2^order frames, aligned to their size (Knowlton 1965; Knuth TAOCP 1, 2.5). Names and
- * meanings are those of Linux's gfp.h. Any context; takes page_lock, calls shrinkers without it.
+ * Blocks are 2^order frames, aligned to their size (Knowlton 1965; Knuth TAOCP 1, 2.5), with a stock
+ * of each CPU's in front. Names and meanings are those of Linux's gfp.h. Any context; may take
+ * page_lock, calls shrinkers without it.
  */
 #pragma once
 
+#include <arch/cpu.h>
 #include <arch/mmu.h>
+#include <kernel/string.h>
 
 #define MAX_ORDER 10 /* the largest block: 4 MiB */
 
@@ -19,7 +22,8 @@ enum page_state {
 	PG_TABLE,    /* a page table */
 	PG_SLAB,     /* objects of one kmem_cache */
 	PG_KMALLOC,  /* a large kmalloc */
-	PG_VMALLOC,  /* belongs to an area of the vmalloc window, mapped or waiting for a flush */
+	PG_VMALLOC,  /* vmalloc's: mapped in the window, waiting for a flush, or in stock there */
+	PG_STOCK,    /* free, in a CPU's stock of blocks */
 	PG_NR_STATES,
 };
 
@@ -30,8 +34,13 @@ struct page {
 		u32 owner;     /* PG_ALLOC …: who asked, as offset of the caller in the image */
 		u32 slab_bits; /* PG_SLAB: see slab.c */
 	};
-	u8 state; /* enum page_state */
-	u8 order; /* of the block whose first frame this is */
+	union {
+		struct {
+			u8 state; /* enum page_state */
+			u8 order; /* of the block whose first frame this is */
+		};
+		u16 state_and_order; /* both at once: see PAGE_IS */
+	};
 	union {
 		u16 flags;
 		struct {
@@ -41,6 +50,9 @@ struct page {
 	};
 };
 _Static_assert(sizeof(struct page) == 16, "struct page is at most 16 bytes a frame");
+
+#define JUNK 0x6b /* checking builds fill what is freed with it: Linux's POISON_FREE */
+#define PAGE_IS(state, order) (u16)((state) | (order) << 8)
 
 typedef unsigned gfp_t;
 #define GFP_KERNEL 0u
@@ -115,13 +127,75 @@ static inline struct page *direct_to_page(const void *p)
 /* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
 struct page *page_head(u64 pfn);
 
+/* Free blocks that one CPU has at hand; that CPU only, interrupts masked. See page_alloc.c. */
+#define STOCK_BLOCKS 31
+struct page_stock {
+	struct stock_blocks {
+		u32 nr, max;
+		struct page *page[STOCK_BLOCKS];
+	} aligned_to(256) order[MAX_ORDER + 1];
+};
+extern struct page_stock *page_stocks[NR_CPUS];
+extern struct page *main_first; /* the struct pages of the largest range of RAM, */
+extern u64 main_bytes;		/* and how many bytes they take */
+extern u64 page_alloc_fail_at;	/* fault injection: see page_alloc_fail_nth */
+struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner);
+void free_pages_slow(struct page *page, unsigned order);
+void page_stock_full(struct stock_blocks *stock); /* interrupts masked */
+
+/* Allocated frames that leave or enter another part's care. owner: CALLER() of who asked. */
+static inline void page_set_owner(struct page *page, enum page_state state, vaddr_t owner)
+{
+	page->state = state;
+	page->owner = owner - address_map.image;
+}
+
 /*
  * 2^order contiguous frames, state PG_ALLOC (the caller may set any but PG_TAIL, PG_FREE). NULL if
  * order > MAX_ORDER or no block is left even after the shrinkers ran. They go back with the same
  * order; a double, foreign or misordered free panics and says why.
  */
-must_check struct page *alloc_pages(gfp_t gfp, unsigned order);
-void __free_pages(struct page *page, unsigned order);
+must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
+{
+	irqflags_t flags = irq_save();
+	struct stock_blocks *stock = &page_stocks[cpu_id()]->order[order <= MAX_ORDER ? order : 0];
+	struct page *page;
+
+	if (unlikely(!stock->nr || order > MAX_ORDER || gfp & __GFP_ZERO ||
+		     (CHECKING && page_alloc_fail_at))) {
+		irq_restore(flags);
+		return alloc_pages_slow(gfp, order, THIS_CODE());
+	}
+	page = stock->page[--stock->nr];
+	irq_restore(flags);
+	page_set_owner(page, PG_ALLOC, THIS_CODE());
+	return page;
+}
+
+static inline void __free_pages(struct page *page, unsigned order)
+{
+	u16 was = PAGE_IS(PG_ALLOC, order);
+	struct stock_blocks *stock;
+	irqflags_t flags;
+
+	/* Of all who try to free it, one changes its state. */
+	if (unlikely((vaddr_t)page - (vaddr_t)main_first >= main_bytes || order > MAX_ORDER ||
+		     !IS_ALIGNED((vaddr_t)page, sizeof(*page)) ||
+		     !__atomic_compare_exchange_n(&page->state_and_order, &was,
+						  PAGE_IS(PG_STOCK, order), false, __ATOMIC_ACQ_REL,
+						  __ATOMIC_RELAXED))) {
+		free_pages_slow(page, order);
+		return;
+	}
+	if (CHECKING)
+		memset(page_address(page), JUNK, PAGE_SIZE << order);
+	flags = irq_save();
+	stock = &page_stocks[cpu_id()]->order[order];
+	stock->page[stock->nr++] = page;
+	if (unlikely(stock->nr > stock->max))
+		page_stock_full(stock);
+	irq_restore(flags);
+}
 
 /* nr_pages single frames, from anywhere, into pages[]. Returns nr_pages, or 0 with none taken. */
 must_check u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages);
@@ -140,13 +214,6 @@ static inline void free_pages(void *p, unsigned order)
 	__free_pages(IS_ALIGNED((vaddr_t)p, PAGE_SIZE) ? direct_to_page(p) : NULL, order);
 }
 
-/* Allocated frames that leave or enter another part's care. owner: CALLER() of who asked. */
-static inline void page_set_owner(struct page *page, enum page_state state, vaddr_t owner)
-{
-	page->state = state;
-	page->owner = owner - address_map.image;
-}
-
 /*
  * When memory is short, fn frees what it can without waiting; returns the frames given back. Any
  * allocation may call it: under a lock of mm/, use __GFP_NORECLAIM. At most 4 of them.
@@ -155,16 +222,17 @@ void register_shrinker(u64 (*fn)(void));
 
 struct page_stats {
 	u64 total;			/* frames the allocator was ever given */
-	u64 free;			/* of these, free now */
+	u64 free;			/* of these, free now: in the lists or in CPUs' stocks */
 	u64 free_blocks[MAX_ORDER + 1]; /* as in Linux's /proc/buddyinfo */
 	u64 state[PG_NR_STATES]; /* frames by state, recounted now (tails count as their head) */
 };
-void page_stats(struct page_stats *stats); /* O(blocks): for tables and checks */
-u64 nr_free_pages(void);		   /* O(1) */
+void drain_all_pages(void); /* all CPUs' stocks back to the lists; no lock held */
+void page_stats(struct page_stats *stats); /* O(blocks), empties the stocks; no lock held */
+u64 nr_free_pages(void);		   /* O(CPUs) */
 static inline const char *page_state_name(enum page_state state)
 {
 	static const char *const names[] = { "tail",  "free", "reserved", "alloc",
-					     "table", "slab", "kmalloc",  "vmalloc" };
+					     "table", "slab", "kmalloc",  "vmalloc", "stock" };
 
 	return state < PG_NR_STATES ? names[state] : "?";
 }
@@ -172,8 +240,6 @@ static inline const char *page_state_name(enum page_state state)
 /* Returns out: "frame 0x3c61, in kmalloc block 0x3c60 of 2^1 frames, last asked for by f+0x41". */
 #define PAGE_TEXT 160
 const char *page_text(char out[PAGE_TEXT], const struct page *page);
-
-#define JUNK 0x6b /* checking builds fill what is freed with it: Linux's POISON_FREE */
 
 /* fn on each block of RAM, rising; reserved frames one by one. Nobody may allocate or free then. */
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
@@ -191,4 +257,5 @@ bool page_alloc_fail_nth(u64 n);
  * shuffle_seed 0: lowest address first; otherwise frames come in a seeded random order.
  */
 struct memmap;
+int page_stock_init(u32 cpu); /* before that CPU runs: -ENOMEM */
 void page_alloc_init(const struct memmap *map, u64 shuffle_seed);

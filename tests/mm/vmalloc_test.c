@@ -36,6 +36,7 @@ TEST(vmalloc, scattered_frames_one_range)
 	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 4 * N, hole), 4 * N);
 	for (int i = 0; i < 4 * N; i += 2)
 		__free_pages(hole[i], 0);
+	drain_all_pages();
 	p = vmalloc(N * PAGE_SIZE);
 	for (int i = 1; i < 4 * N; i += 2)
 		__free_pages(hole[i], 0);
