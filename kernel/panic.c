@@ -27,12 +27,17 @@ struct catcher {
 };
 
 static struct catcher *catchers[NR_CPUS]; /* each CPU its own, innermost first */
-static const char *said[NR_CPUS];	  /* and what it panicked with, that nobody caught */
+static const char *said[NR_CPUS];	  /* its panic that nobody caught; "": about to be said */
 static u32 reporter;			  /* 1 + the CPU that reports; 0: none */
 
 bool panicking(void)
 {
 	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) == cpu_id() + 1;
+}
+
+bool panic_begun(void)
+{
+	return __atomic_load_n(&said[cpu_id()], __ATOMIC_RELAXED);
 }
 
 static void report(const char *message, vaddr_t frame)
@@ -69,19 +74,18 @@ static void report_all(const char *message, vaddr_t frame)
 		printk("The machine stops here; with the word `exit` it would power off.\n");
 }
 
-/* Become the reporter, once all others stand. False: we are it already; some other CPU: never. */
-static bool stop_others(const char *message)
+/* Become the reporter, once all others stand. False: we are it already. If another is: never. */
+static bool stop_others(vaddr_t frame)
 {
 	u32 nobody = 0;
 
-	__atomic_store_n(&said[cpu_id()], message, __ATOMIC_RELEASE);
 	if (__atomic_compare_exchange_n(&reporter, &nobody, cpu_id() + 1, false, __ATOMIC_ACQ_REL,
 					__ATOMIC_RELAXED)) {
 		stop_other_cpus();
 		return true;
 	}
 	if (!panicking())
-		machine_halt();
+		stop_this_cpu(frame);
 	return false;
 }
 
@@ -90,7 +94,7 @@ static _Noreturn void end(const char *message, void (*tell)(const void *), const
 {
 	static unsigned more; /* panics of the reporter in the midst of its report */
 
-	if (stop_others(message)) {
+	if (stop_others(frame)) {
 		if (tell)
 			tell(arg);
 		report_all(message, frame);
@@ -118,7 +122,9 @@ static _Noreturn void vpanic(void (*tell)(const void *), const void *arg, vaddr_
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
+	said[cpu_id()] = "";
 	vsnprintf(message, sizeof(message), fmt, args); /* if it faults, that is told */
+	__atomic_store_n(&said[cpu_id()], message, __ATOMIC_RELEASE);
 	end(message, tell, arg, frame);
 }
 

@@ -190,7 +190,7 @@ static u64 take(unsigned order, u64 nr, struct page **pages)
 static const char *give_block(struct page *page, unsigned order)
 {
 	u64 pfn = page_to_pfn(page);
-	const struct page *head = page_head(pfn);
+	const struct page *head = pfn_valid(pfn) && page->state ? page : page_head(pfn);
 
 	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
 		return "is not the struct page of a frame of RAM";

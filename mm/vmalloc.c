@@ -89,7 +89,11 @@ static inline vaddr_t map_stock(vaddr_t va, pte_t *entry, vaddr_t end, const voi
 	struct vm_stock *stock = this_stock();
 
 	for (;; entry = window_entry(va)) {
-		va += stock_get_frames(stock, entry, in_table(va, end)) << PAGE_SHIFT;
+		u64 ring_end = stock->mask + 1 - (stock->head & stock->mask);
+		u64 nr = MIN(in_table(va, end), MIN(stock->ready - stock->head, ring_end));
+
+		stock_get_frames(stock, entry, nr);
+		va += nr << PAGE_SHIFT;
 		if (va == end)
 			return va;
 		let_interrupts_in(flags);
@@ -104,8 +108,10 @@ static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflag
 	struct vm_stock *stock = this_stock();
 
 	for (; va < end; entry = window_entry(va)) {
-		u64 nr = stock_put_frames(stock, entry, in_table(va, end));
+		u64 ring_end = stock->mask + 1 - (stock->tail & stock->mask);
+		u64 nr = MIN(in_table(va, end), MIN(stock->head + stock->mask + 1 - stock->tail, ring_end));
 
+		stock_put_frames(stock, entry, nr);
 		va += nr << PAGE_SHIFT;
 		if (va == end)
 			break;
@@ -243,7 +249,7 @@ static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
 	pte_t *guard;
 	vaddr_t va = at_hand(stock, nr_pages, &guard);
 
-	if (likely(va && stock_has(stock, nr_pages))) {
+	if (likely(va && stock_can_get(stock, nr_pages))) {
 		stock_pop_area(&stock->lists[nr_pages], guard + 1);
 		stock_get_frames(stock, guard + 1, nr_pages);
 		publish(guard, &rq);
@@ -269,7 +275,7 @@ void *vzalloc(u64 bytes)
 }
 
 /* What vmap must not show: frames that are nobody's, or whose protection it would get round. */
-#define HIDDEN_STATES (1u << PG_FREE | 1u << PG_RESERVED | 1u << PG_TABLE)
+#define HIDDEN_STATES (1u << PG_FREE | 1u << PG_STOCK | 1u << PG_RESERVED | 1u << PG_TABLE)
 
 struct pages {
 	struct page **page;
@@ -280,11 +286,17 @@ struct pages {
 /* Returns how many, from the first on, are mapped now. */
 static inline u64 show_pages(pte_t *entry, struct page **page, u64 nr, pgprot_t prot)
 {
-	u64 done = 0;
+	u64 leaf = pte_make_leaf(paddr(0), 1, prot).v, first = (vaddr_t)pfn_to_page(0);
+	s64 i = -(s64)nr;
 
-	for (; done < nr && !(1u << page[done]->state & HIDDEN_STATES); done++)
-		pte_set(&entry[done], pte_make_leaf(page_to_phys(page[done]), 1, prot));
-	return done;
+	entry += nr, page += nr;
+	do {
+		if (unlikely(1u << page[i]->state & HIDDEN_STATES))
+			break;
+		pte_set(&entry[i], (pte_t){ leaf + ((vaddr_t)page[i] - first) *
+							   (PAGE_SIZE / sizeof(struct page)) });
+	} while (++i);
+	return nr + i;
 }
 
 static vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what, irqflags_t *flags)
@@ -364,11 +376,9 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      (void *)(address_map.image + area.caller), advice);
 }
 
-static inline bool claim(pte_t *guard, enum vm_kind kind, u64 *nr_pages)
+/* Of all who try to free an area, one changes its descriptor. */
+static inline bool claim(pte_t *guard, pte_t was, enum vm_kind kind)
 {
-	pte_t was = pte_get(guard);
-
-	*nr_pages = was.v >> AREA_PAGES_SHIFT;
 	return (was.v & AREA_KIND_BITS) == AREA_KIND(kind) &&
 	       pte_replace(guard, was, (pte_t){ was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) });
 }
@@ -390,10 +400,10 @@ static noinline void free_any(const char *call, vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
 	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
-	u64 nr_pages;
+	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
+	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
 
-	/* Of all who try to free it, one gets it. */
-	if (!guard || !claim(guard, kind, &nr_pages)) {
+	if (!guard || !claim(guard, was, kind)) {
 		irq_restore(flags);
 		bad_pointer(call, va);
 	}
@@ -408,11 +418,13 @@ static inline __attribute__((always_inline)) void free_area(const char *call, va
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
-	pte_t *guard = window_entry_cached(va - PAGE_SIZE);
-	u64 nr_pages = guard ? pte_get(guard).v >> AREA_PAGES_SHIFT : 0;
+	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry_cached(va - PAGE_SIZE) : NULL;
+	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
+	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
 
-	if (likely(IS_ALIGNED(va, PAGE_SIZE) && nr_pages && in_one_table(guard, nr_pages + 1) &&
-		   stock_has_room(stock, nr_pages) && claim(guard, kind, &nr_pages))) {
+	if (likely(guard && nr_pages < STOCK_SIZES && in_one_table(guard, nr_pages + 1) &&
+		   (!owns_frames(kind) || stock_can_put(stock, nr_pages)) &&
+		   claim(guard, was, kind))) {
 		if (owns_frames(kind))
 			stock_put_frames(stock, guard + 1, nr_pages);
 		else

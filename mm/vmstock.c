@@ -43,7 +43,7 @@ static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 
 static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
 static struct area_list depot[STOCK_SIZES]; /* depot_lock; those of one size only */
-static u64 depot_pages;			    /* depot_lock */
+static volatile u64 depot_pages;	    /* depot_lock to change it */
 static struct area_list drained;	    /* depot_lock; of any size, on their way to the window */
 static u64 ring_frames;			    /* frames that page_alloc gave to rings; atomic */
 static bool draining;			    /* one CPU at a time; atomic */
@@ -121,8 +121,9 @@ static void splice(struct area_list *from, struct area_list *to)
 {
 	if (!from->first)
 		return;
-	pte_set(window_entry(from->last), pte_make_note(to->first));
-	if (!to->first)
+	if (to->first)
+		pte_set(window_entry(from->last), pte_make_note(to->first));
+	else
 		to->last = from->last;
 	to->first = from->first;
 	to->nr += from->nr;
@@ -189,8 +190,8 @@ static u64 trim_depot(u64 most)
 {
 	u64 released = 0;
 
-	for (u64 list = 0; list < STOCK_SIZES; list++)
-		while (__atomic_load_n(&depot_pages, __ATOMIC_RELAXED) > most && depot[list].nr) {
+	for (u64 list = 0; depot_pages > most && list < STOCK_SIZES; list++)
+		while (depot_pages > most && depot[list].nr) {
 			struct area_list areas = { 0 };
 			irqflags_t flags = irq_save();
 
@@ -265,9 +266,10 @@ static void open_batch(struct vm_stock *stock, struct area_list *surplus)
 
 		if (!list->waiting.first || list->epoch == stock->epoch)
 			continue;
-		if (list->ready.first && i < STOCK_SIZES)
+		if (i >= STOCK_SIZES)
+			splice(&list->ready, surplus);
+		else if (list->ready.nr > BULK)
 			depot_put(i, &list->ready);
-		splice(&list->ready, surplus);
 		splice(&list->waiting, &list->ready);
 	}
 }
@@ -379,7 +381,7 @@ int stock_init(u32 cpu)
 
 	while (PAGE_SIZE << order < sizeof(*stock))
 		order++;
-	while (ring_order < 5 && nr_free_pages() >> (ring_order + 12)) /* frames for 1/8 of memory */
+	while (ring_order < 5 && nr_free_pages() >> (ring_order + 11)) /* frames for 1/4 of memory */
 		ring_order++;
 	stock = __get_free_pages(__GFP_ZERO, order);
 	if (!stock)

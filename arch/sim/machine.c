@@ -143,6 +143,12 @@ void stop_other_cpus(void)
 {
 }
 
+void stop_this_cpu(vaddr_t frame)
+{
+	(void)frame;
+	machine_halt();
+}
+
 vaddr_t stopped_frame(u32 cpu)
 {
 	(void)cpu;

@@ -182,14 +182,15 @@ bool machine_start_cpu(u32 n, void *const stack[CPU_STACKS])
 
 void cpu_serve(void)
 {
-	u64 number = __atomic_load_n(&call.number, __ATOMIC_ACQUIRE);
 	u32 cpu = cpu_id();
 	irqflags_t flags;
+	u64 number;
 
-	if (served[cpu].begun == number)
+	if (served[cpu].begun == __atomic_load_n(&call.number, __ATOMIC_RELAXED))
 		return;
 	ASSERT(!locks_held());
-	flags = irq_save();
+	flags = irq_save(); /* only now: an interrupt may just have served this and the next */
+	number = __atomic_load_n(&call.number, __ATOMIC_ACQUIRE);
 	if (served[cpu].begun != number) {
 		served[cpu].begun = number;
 		interrupt_enter();
@@ -293,10 +294,17 @@ vaddr_t stopped_frame(u32 cpu)
 	return __atomic_load_n(&served[cpu].stopped, __ATOMIC_ACQUIRE);
 }
 
-void stop_if_told(struct trap_frame *f)
+void stop_this_cpu(vaddr_t frame)
+{
+	__atomic_store_n(&served[cpu_id()].stopped, frame, __ATOMIC_RELEASE);
+	machine_halt();
+}
+
+bool stop_if_told(const struct trap_frame *f)
 {
 	if (!__atomic_load_n(&stopping, __ATOMIC_ACQUIRE) || panicking())
-		return;
-	__atomic_store_n(&served[cpu_id()].stopped, (vaddr_t)f - 16, __ATOMIC_RELEASE);
-	machine_halt();
+		return false;
+	if (!panic_begun())
+		stop_this_cpu((vaddr_t)f - 16); /* the frame that traps.S made */
+	return true;
 }

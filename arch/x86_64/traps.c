@@ -102,8 +102,8 @@ void trap(struct trap_frame *f)
 {
 	if (f->vector >= VEC_IRQ)
 		return interrupt(f->vector);
-	if (f->vector == VEC_NMI)
-		stop_if_told(f);
+	if (f->vector == VEC_NMI && stop_if_told(f))
+		return;
 	if (!recover_probe(f))
 		panic_after(report, f, "%s, error code 0x%lx, at %pS", name_of(f), f->error,
 			    (void *)f->rip);

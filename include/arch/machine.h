@@ -34,6 +34,7 @@ void cpu_sleep(void);	/* interrupts on, sleep until one came, off again. With in
 
 /* Stop all CPUs but this one for ever, wherever they are. Who does not obey in time is left. */
 void stop_other_cpus(void);
+_Noreturn void stop_this_cpu(vaddr_t frame);
 vaddr_t stopped_frame(u32 cpu); /* where one was then: for backtrace(); 0: it did not stop */
 
 /* A memory access that the CPU refused. Intel SDM Vol. 3A, 6.15 "Page-Fault Exception". */

@@ -71,7 +71,7 @@ static inline u64 page_to_pfn(const struct page *page)
 
 static inline paddr_t page_to_phys(const struct page *page)
 {
-	return pfn_to_paddr(page_to_pfn(page));
+	return paddr(((vaddr_t)page - address_map.vmemmap) * (PAGE_SIZE / sizeof(*page)));
 }
 
 /* Where the frame lies in the direct map. */

@@ -74,39 +74,30 @@ static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *fir
 	stock->waiting += nr_pages;
 }
 
-/* Are there so many frames in one piece of the ring? Is there room for them? */
-static inline bool stock_has(const struct vm_stock *stock, u64 nr)
+/* Can nr frames be moved at once? That is a question of how many there are, and of the ring's end. */
+static inline bool stock_can_get(const struct vm_stock *stock, u64 nr)
 {
 	return stock->head + nr <= stock->ready && (stock->head & stock->mask) + nr <= stock->mask;
 }
 
-static inline bool stock_has_room(const struct vm_stock *stock, u64 nr)
+static inline bool stock_can_put(const struct vm_stock *stock, u64 nr)
 {
 	return stock->tail + nr <= stock->head + stock->mask &&
 	       (stock->tail & stock->mask) + nr <= stock->mask;
 }
 
-/* Up to nr frames into these entries. How many: if none, see stock_refill. */
-static inline u64 stock_get_frames(struct vm_stock *stock, pte_t *to, u64 nr)
+/* So many frames into these entries; out of them, which are empty then. */
+static inline void stock_get_frames(struct vm_stock *stock, pte_t *to, u64 nr)
 {
-	u64 at = stock->head & stock->mask;
-
-	nr = MIN(nr, MIN(stock->ready - stock->head, stock->mask + 1 - at));
-	pte_copy(to, &stock->ring[at], nr);
+	pte_copy(to, &stock->ring[stock->head & stock->mask], nr);
 	stock->head += nr;
-	return nr;
 }
 
-/* Up to nr frames out of these entries, which are empty then. If none, see stock_settle. */
-static inline u64 stock_put_frames(struct vm_stock *stock, pte_t *from, u64 nr)
+static inline void stock_put_frames(struct vm_stock *stock, pte_t *from, u64 nr)
 {
-	u64 at = stock->tail & stock->mask, room = stock->mask + 1 - (stock->tail - stock->head);
-
-	nr = MIN(nr, MIN(room, stock->mask + 1 - at));
-	pte_copy(&stock->ring[at], from, nr);
+	pte_copy(&stock->ring[stock->tail & stock->mask], from, nr);
 	pte_clear(from, nr);
 	stock->tail += nr;
-	return nr;
 }
 
 /* More frames, for want of nr; exact: not more than nr. False: page_alloc has no more. */

@@ -56,8 +56,10 @@ u32 lapic_id(void);
 void lapic_send(u32 id, u32 command);
 void lapic_end(void); /* of the interrupt in service */
 
-void interrupt(u64 vector);		     /* what came from outside this CPU */
-void stop_if_told(struct trap_frame *frame); /* an NMI that another CPU's panic sent? */
+void interrupt(u64 vector); /* what came from outside this CPU */
+
+/* Does this NMI say that another CPU has panicked? If so, stop; who is in a panic itself may end it. */
+must_check bool stop_if_told(const struct trap_frame *frame);
 
 static inline void outb(u16 port, u8 value)
 {
