@@ -148,18 +148,18 @@ static inline bool owns_frames(enum vm_kind kind)
 	return kind == VM_ALLOC || kind == VM_STACK;
 }
 
-static inline pte_t descriptor(const struct request *rq, enum vm_kind kind)
+static inline pte_t descriptor(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
 {
-	return vm_area_encode(kind, rq->nr_pages, rq->caller - address_map.image);
+	return vm_area_encode(kind, nr_pages, caller - address_map.image);
 }
 
-static inline void publish(pte_t *guard, const struct request *rq)
+/* The area is complete. */
+static inline void publish(struct vm_stock *stock, pte_t *guard, enum vm_kind kind, u64 nr_pages,
+			   vaddr_t caller)
 {
-	struct vm_stock *stock = this_stock();
-
-	pte_set(guard, descriptor(rq, rq->kind));
+	pte_set(guard, descriptor(kind, nr_pages, caller));
 	stock->areas++;
-	stock->used += rq->nr_pages;
+	stock->used += nr_pages;
 }
 
 /* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
@@ -198,9 +198,9 @@ static void *try_area(const struct request *rq)
 		guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
 		mapped = rq->fill(va, next_entry(guard, va), end, rq->what, &flags);
 		if (mapped == end) {
-			publish(guard, rq);
+			publish(this_stock(), guard, rq->kind, rq->nr_pages, rq->caller);
 		} else {
-			pte_set(guard, descriptor(rq, VM_FREED));
+			pte_set(guard, descriptor(VM_FREED, rq->nr_pages, rq->caller));
 			put_area(va, guard, rq->nr_pages, mapped, owns_frames(rq->kind), &flags);
 			va = 0;
 		}
@@ -228,6 +228,11 @@ static noinline void *new_area(struct request rq)
 	return try_area(&rq);
 }
 
+static noinline void *alloc_slow(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
+{
+	return new_area((struct request){ nr_pages, kind, caller, map_stock, NULL });
+}
+
 /*
  * What the stock has at hand: addresses, with the entries of guard and pages in one table, whose
  * place this CPU remembers. 0: go the long way. Interrupts masked. The area is still in the stock.
@@ -243,7 +248,6 @@ static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guar
 static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
 {
 	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
-	struct request rq = { nr_pages, kind, caller, map_stock, NULL };
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	pte_t *guard;
@@ -252,12 +256,12 @@ static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
 	if (likely(va && stock_can_get(stock, nr_pages))) {
 		stock_pop_area(&stock->lists[nr_pages], guard + 1);
 		stock_get_frames(stock, guard + 1, nr_pages);
-		publish(guard, &rq);
+		publish(stock, guard, kind, nr_pages, caller);
 		irq_restore(flags);
 		return (void *)va;
 	}
 	irq_restore(flags);
-	return new_area(rq);
+	return alloc_slow(nr_pages, kind, caller);
 }
 
 void *vmalloc(u64 bytes)
@@ -315,31 +319,36 @@ static vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what
 	return end;
 }
 
-void *vmap(struct page **page, u64 nr_pages, pgprot_t prot)
+static noinline void *vmap_slow(struct page **page, u64 nr_pages, pgprot_t prot, vaddr_t caller)
 {
 	struct pages pages = { page, nr_pages, prot };
-	struct request rq = { nr_pages, VM_MAP, CALLER(), map_pages, &pages };
-	irqflags_t flags;
-	pte_t *guard;
-	vaddr_t va;
 
 	if (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO)
 		return NULL;
-	flags = irq_save();
-	va = at_hand(this_stock(), nr_pages, &guard);
-	if (likely(va)) {
-		stock_pop_area(&this_stock()->lists[nr_pages], guard + 1);
-		if (likely(show_pages(guard + 1, page, nr_pages, prot) == nr_pages)) {
-			publish(guard, &rq);
-		} else {
-			put_area(va, guard, nr_pages, va + (nr_pages << PAGE_SHIFT), false, &flags);
-			va = 0;
-		}
+	return new_area((struct request){ nr_pages, VM_MAP, caller, map_pages, &pages });
+}
+
+void *vmap(struct page **page, u64 nr_pages, pgprot_t prot)
+{
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	pte_t *guard;
+	vaddr_t va = at_hand(stock, nr_pages, &guard);
+
+	if (unlikely(!va || (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))) {
 		irq_restore(flags);
-		return (void *)va;
+		return vmap_slow(page, nr_pages, prot, CALLER());
+	}
+	stock_pop_area(&stock->lists[nr_pages], guard + 1);
+	if (likely(show_pages(guard + 1, page, nr_pages, prot) == nr_pages)) {
+		publish(stock, guard, VM_MAP, nr_pages, CALLER());
+	} else {
+		pte_clear(guard + 1, nr_pages);
+		stock_put_area(stock, va, guard + 1, nr_pages);
+		va = 0;
 	}
 	irq_restore(flags);
-	return new_area(rq);
+	return (void *)va;
 }
 
 /* Freeing */
@@ -459,18 +468,28 @@ u64 vm_unmap_aliases(void)
 
 /* Looking */
 
+static noinline struct page *lookup_page(vaddr_t va)
+{
+	irqflags_t flags = irq_save();
+	struct page *page = NULL;
+	struct mapping m;
+
+	if (is_vmalloc_addr((void *)va) && pt_lookup(&kernel_pt, va, &m))
+		page = pfn_to_page(paddr_to_pfn(m.pa) + ((va - m.va) >> PAGE_SHIFT));
+	window_entry(va); /* next time it is remembered */
+	irq_restore(flags);
+	return page;
+}
+
 struct page *vmalloc_to_page(const void *p)
 {
 	irqflags_t flags = irq_save();
-	pte_t *entry = window_entry((vaddr_t)p), pte = entry ? pte_get(entry) : (pte_t){ 0 };
-	struct mapping m = { 0 };
+	pte_t *entry = window_entry_cached((vaddr_t)p), pte = { entry ? pte_get(entry).v : 0 };
 
 	irq_restore(flags);
-	if (pte_present(pte))
-		return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
-	if (!is_vmalloc_addr(p) || !pt_lookup(&kernel_pt, (vaddr_t)p, &m))
-		return NULL;
-	return pfn_to_page(paddr_to_pfn(m.pa) + (((vaddr_t)p - m.va) >> PAGE_SHIFT));
+	if (unlikely(!pte_present(pte)))
+		return lookup_page((vaddr_t)p);
+	return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
 }
 
 void vmalloc_stats(struct vmalloc_stats *stats)
