@@ -147,7 +147,7 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 	page_alloc_init(&memmap, options->shuffle_seed);
 	kernel_pt.source = &page_alloc_tables;
 	slab_init();
-	tlb_init(options->tlb);
+	tlb_mode = options->tlb;
 	vmalloc_init();
 }
 

@@ -32,7 +32,7 @@
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
-static u64 die; /* page_lock; 0: we do not shuffle */
+static u64 die;					   /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
 static const struct memmap *ram; /* what page_alloc_init was given */
 static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
@@ -462,10 +462,12 @@ int page_stock_init(u32 cpu)
 		return -ENOMEM;
 	page_set_owner(page, PG_ALLOC, CALLER());
 	page_stocks[cpu] = memset(page_address(page), 0, PAGE_SIZE);
-	for (unsigned order = 0; order <= MAX_ORDER; order++) { /* 1/64 of memory an order, at most */
+	for (unsigned order = 0; order <= MAX_ORDER;
+	     order++) { /* 1/64 of memory an order, at most */
 		u64 most = MIN(counted.total >> (order + 6), (STOCK_BLOCKS - 1ul) >> order);
 
-		page_stocks[cpu]->order[order].max = most ? most : counted.total >> (order + 6) != 0;
+		page_stocks[cpu]->order[order].max = most ? most :
+							    counted.total >> (order + 6) != 0;
 	}
 	return 0;
 }

@@ -8,15 +8,15 @@
  * two. Flushing at every free is the cure that costs most: INVLPG for every page, an interrupt to
  * every other CPU.
  *
- * So what was unmapped waits here, and a flush is due only when enough has gathered:
+ * So what was unmapped waits, and a flush is due only when enough has gathered:
  *
- *	vfree: clear entries ──► tlb_defer ──► … ──► flush every CPU ──► release: reuse
- *	                         (waiting)           (once a batch)
+ *	vfree: clear entries ──► wait (vmstock.c) ──► flush every CPU ──► reuse
+ *	                                              (once a batch)
  *
  * Linux defers the addresses in this way and hands the frames back at once; here the frames wait too,
  * so that a stale pointer reads old data but never another owner's. The price is memory that is free
- * and cannot be used yet: the batch is therefore bounded, and smaller when free memory is short. A
- * release may defer something in turn (a page table that became empty); the next batch takes it.
+ * and cannot be used yet: the batch is therefore bounded, and smaller when free memory is short.
+ * Page tables that were unlinked wait here: a CPU may be walking them.
  *
  * Flushes are numbered, so that whoever unmaps knows which one to wait for: the next to begin. It is
  * done when every CPU has flushed, and then serves all who wait for it or for an earlier number: CPUs
@@ -32,25 +32,16 @@
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
 
-#define BATCH_MAX_PAGES 8192 /* 32 MiB, as Linux's lazy_max_pages() on one CPU */
-
-struct batch {
-	struct tlb_deferred *first;
-	u32 tables; /* pfn of the first page table, linked by page->next; 0: none */
-	u64 nr_pages, nr_tables;
-};
-
 bool tlb_skip_flush;
 enum tlb_mode tlb_mode;
 struct walk walk_cache[NR_CPUS][WALK_CACHE];
 
 static struct spinlock tlb_lock = SPINLOCK("tlb", LOCK_TLB);
-static struct batch waiting;	/* tlb_lock */
-static struct tlb_stats counts; /* atomic */
+static u32 tables;		/* tlb_lock; pfn of the first that waits, linked by page->next */
+static u64 unlinked;		/* tlb_lock; the flush that the last of them needs */
 static u64 begun, done;		/* numbers of flushes; atomic */
-static u64 unlinked;		/* the flush that the last table unlinked waits for; tlb_lock */
 static bool flushing;		/* one CPU at a time; atomic */
-static u32 releasing[NR_CPUS];	/* how deep each CPU is in tlb_purge() */
+static struct tlb_stats counts; /* atomic */
 
 /* Flushes */
 
@@ -136,86 +127,38 @@ pte_t *window_walk(vaddr_t va)
 	return entry;
 }
 
-/* What waits */
-
-static struct batch take_batch(void)
-{
-	irqflags_t flags = spin_lock(&tlb_lock);
-	struct batch batch = waiting;
-
-	waiting = (struct batch){ 0 };
-	spin_unlock(&tlb_lock, flags);
-	return batch;
-}
-
-static void release_batch(struct batch batch)
-{
-	tlb_count_released(batch.nr_pages);
-	while (batch.first) {
-		struct tlb_deferred *item = batch.first;
-
-		batch.first = item->next; /* release() may free the item */
-		item->release(item);
-	}
-	while (batch.tables) {
-		struct page *page = pfn_to_page(batch.tables);
-
-		batch.tables = page->next;
-		page->state = PG_ALLOC;
-		__free_pages(page, 0);
-	}
-}
-
-/* Who finds nothing to do must still wait for other CPUs' batches: then it is a barrier. */
-u64 tlb_purge(void)
-{
-	u32 *depth = &releasing[cpu_id()];
-	u64 released = 0;
-	struct batch batch;
-
-	__atomic_store_n(depth, *depth + 1, __ATOMIC_SEQ_CST);
-	while (batch = take_batch(), batch.first || batch.tables) {
-		tlb_flush_all();
-		release_batch(batch);
-		released += batch.nr_pages + batch.nr_tables;
-	}
-	__atomic_store_n(depth, *depth - 1, __ATOMIC_RELEASE);
-	for (u32 cpu = 0; *depth == 0 && cpu < nr_cpus(); cpu++)
-		while (__atomic_load_n(&releasing[cpu], __ATOMIC_ACQUIRE))
-			cpu_serve();
-	return released;
-}
-
-void tlb_defer(struct tlb_deferred *self, u64 nr_pages)
-{
-	irqflags_t flags = spin_lock(&tlb_lock);
-	bool due;
-
-	self->next = waiting.first;
-	waiting.first = self;
-	waiting.nr_pages += nr_pages;
-	due = tlb_mode == TLB_EAGER || waiting.nr_pages > BATCH_MAX_PAGES ||
-	      waiting.nr_pages > nr_free_pages() / 8; /* memory is short */
-	spin_unlock(&tlb_lock, flags);
-	if (due)
-		tlb_purge();
-}
+/* Page tables */
 
 void tlb_defer_table(pte_t *table)
 {
 	struct page *page = virt_to_page(table);
 	irqflags_t flags = spin_lock(&tlb_lock);
 
-	page->next = waiting.tables;
-	waiting.tables = page_to_pfn(page);
-	waiting.nr_tables++;
+	page->next = tables;
+	tables = page_to_pfn(page);
+	counts.tables_waiting++;
 	unlinked = tlb_next_flush();
 	spin_unlock(&tlb_lock, flags);
 }
 
-void tlb_flush_tables(void)
+u64 tlb_free_tables(void)
 {
-	tlb_flush(__atomic_load_n(&unlinked, __ATOMIC_RELAXED));
+	irqflags_t flags = spin_lock(&tlb_lock);
+	u32 pfn = tables;
+	u64 flush = unlinked, nr;
+
+	tables = 0;
+	spin_unlock(&tlb_lock, flags);
+	tlb_flush(flush); /* also if another CPU has taken them, and frees them in a moment */
+	for (nr = 0; pfn; nr++) {
+		struct page *page = pfn_to_page(pfn);
+
+		pfn = page->next;
+		page->state = PG_ALLOC;
+		__free_pages(page, 0);
+	}
+	__atomic_sub_fetch(&counts.tables_waiting, nr, __ATOMIC_RELAXED);
+	return nr;
 }
 
 void tlb_count_released(u64 nr_pages)
@@ -225,15 +168,5 @@ void tlb_count_released(u64 nr_pages)
 
 void tlb_stats(struct tlb_stats *stats)
 {
-	irqflags_t flags = spin_lock(&tlb_lock);
-
 	*stats = counts;
-	stats->waiting = waiting.nr_pages;
-	stats->tables_waiting = waiting.nr_tables;
-	spin_unlock(&tlb_lock, flags);
-}
-
-void tlb_init(enum tlb_mode mode)
-{
-	tlb_mode = mode;
 }

@@ -109,7 +109,8 @@ static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflag
 
 	for (; va < end; entry = window_entry(va)) {
 		u64 ring_end = stock->mask + 1 - (stock->tail & stock->mask);
-		u64 nr = MIN(in_table(va, end), MIN(stock->head + stock->mask + 1 - stock->tail, ring_end));
+		u64 nr = MIN(in_table(va, end),
+			     MIN(stock->head + stock->mask + 1 - stock->tail, ring_end));
 
 		stock_put_frames(stock, entry, nr);
 		va += nr << PAGE_SHIFT;
@@ -191,7 +192,8 @@ static inline void put_area(vaddr_t va, pte_t *guard, u64 nr_pages, vaddr_t end,
 static void *try_area(const struct request *rq)
 {
 	irqflags_t flags = irq_save();
-	vaddr_t va = get_area(rq->nr_pages, &flags), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	vaddr_t va = get_area(rq->nr_pages, &flags), end = va + (rq->nr_pages << PAGE_SHIFT),
+		mapped;
 	pte_t *guard;
 
 	if (va) {
@@ -496,16 +498,14 @@ void vmalloc_stats(struct vmalloc_stats *stats)
 {
 	u64 largest = vmwindow_largest(&vmalloc_window);
 	struct stock_stats stock;
-	struct tlb_stats tlb;
 
 	stock_stats(&stock);
-	tlb_stats(&tlb);
 	*stats = (struct vmalloc_stats){
 		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
 		.areas = stock.live,
 		.used = stock.used,
 		.freed_areas = stock.areas,
-		.waiting = stock.waiting + tlb.waiting,
+		.waiting = stock.waiting,
 		.frames = stock.frames,
 		.free = vmalloc_window.pages_free,
 		.largest = largest ? largest - 1 : 0,

@@ -29,8 +29,8 @@
 #include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
-#define BULK 64			/* frames or areas that change hands at a time */
-#define DEPOT_MAX (1ul << 17)	/* pages of addresses in the depot, guards included */
+#define BULK 64		      /* frames or areas that change hands at a time */
+#define DEPOT_MAX (1ul << 17) /* pages of addresses in the depot, guards included */
 
 struct vm_stock *vm_stocks[NR_CPUS];
 struct vmwindow vmalloc_window;
@@ -44,9 +44,9 @@ static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
 static struct area_list depot[STOCK_SIZES]; /* depot_lock; those of one size only */
 static volatile u64 depot_pages;	    /* depot_lock to change it */
-static struct area_list drained;	    /* depot_lock; of any size, on their way to the window */
-static u64 ring_frames;			    /* frames that page_alloc gave to rings; atomic */
-static bool draining;			    /* one CPU at a time; atomic */
+static struct area_list drained; /* depot_lock; of any size, on their way to the window */
+static u64 ring_frames;		 /* frames that page_alloc gave to rings; atomic */
+static bool draining;		 /* one CPU at a time; atomic */
 
 /* The window */
 
@@ -92,7 +92,7 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 		window_put(va, nr_pages);
 		return 0;
 	}
-	tlb_flush_tables(); /* a CPU may still remember a table that was here before */
+	tlb_free_tables(); /* a CPU may still remember one that was here before */
 	return va;
 }
 
@@ -344,7 +344,7 @@ u64 stock_drain(void)
 	on_every_cpu(empty_here);
 	released = release_areas(&drained) + trim_depot(0);
 	__atomic_store_n(&draining, false, __ATOMIC_RELEASE);
-	return released + tlb_purge();
+	return released + tlb_free_tables();
 }
 
 /* Looking */
@@ -368,7 +368,8 @@ void stock_stats(struct stock_stats *stats)
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg)
 {
 	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
-		for (u64 i = 0; vm_stocks[cpu] && i < vm_stocks[cpu]->tail - vm_stocks[cpu]->head; i++)
+		for (u64 i = 0; vm_stocks[cpu] && i < vm_stocks[cpu]->tail - vm_stocks[cpu]->head;
+		     i++)
 			fn(vm_stocks[cpu]->ring[(vm_stocks[cpu]->head + i) & vm_stocks[cpu]->mask],
 			   arg);
 }
@@ -381,7 +382,8 @@ int stock_init(u32 cpu)
 
 	while (PAGE_SIZE << order < sizeof(*stock))
 		order++;
-	while (ring_order < 5 && nr_free_pages() >> (ring_order + 11)) /* frames for 1/4 of memory */
+	while (ring_order < 5 &&
+	       nr_free_pages() >> (ring_order + 11)) /* frames for 1/4 of memory */
 		ring_order++;
 	stock = __get_free_pages(__GFP_ZERO, order);
 	if (!stock)

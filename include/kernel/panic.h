@@ -19,7 +19,7 @@ _Noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 _Noreturn void panic_after(void (*tell)(const void *), const void *arg, const char *fmt, ...)
 	printf_like(3, 4);
 
-bool panicking(void);   /* is this CPU reporting a panic? All others stand: wait for no lock */
+bool panicking(void);	/* is this CPU reporting a panic? All others stand: wait for no lock */
 bool panic_begun(void); /* is it in a panic that is not caught? Then it stops by itself */
 
 /*

@@ -54,11 +54,11 @@ typedef void (*complain_fn)(const char *fmt, ...) printf_like(1, 2);
 #define CALLER() ((vaddr_t)__builtin_return_address(0)) /* the code that called us: who asked */
 
 /* The code that says this: its address is the nearest there is inside an inline function. */
-#define THIS_CODE()               \
-	({                        \
-		__label__ here_;  \
-	here_:                    \
-		(vaddr_t)&&here_; \
+#define THIS_CODE()                 \
+	({                          \
+		__label__ here_;    \
+	here_:                      \
+		(vaddr_t) && here_; \
 	})
 
 /* What can fail returns 0 or one of these, negated, as in Linux. */

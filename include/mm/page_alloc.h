@@ -226,13 +226,13 @@ struct page_stats {
 	u64 free_blocks[MAX_ORDER + 1]; /* as in Linux's /proc/buddyinfo */
 	u64 state[PG_NR_STATES]; /* frames by state, recounted now (tails count as their head) */
 };
-void drain_all_pages(void); /* all CPUs' stocks back to the lists; no lock held */
+void drain_all_pages(void);		   /* all CPUs' stocks back to the lists; no lock held */
 void page_stats(struct page_stats *stats); /* O(blocks), empties the stocks; no lock held */
 u64 nr_free_pages(void);		   /* O(CPUs) */
 static inline const char *page_state_name(enum page_state state)
 {
-	static const char *const names[] = { "tail",  "free", "reserved", "alloc",
-					     "table", "slab", "kmalloc",  "vmalloc", "stock" };
+	static const char *const names[] = { "tail", "free",	"reserved", "alloc", "table",
+					     "slab", "kmalloc", "vmalloc",  "stock" };
 
 	return state < PG_NR_STATES ? names[state] : "?";
 }

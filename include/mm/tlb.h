@@ -2,8 +2,7 @@
  * tlb.h - nothing is reused before it is flushed everywhere.
  *
  * A CPU may use a translation until told otherwise (Intel SDM Vol. 3A, 4.10.4, 4.10.5). So unmapped
- * addresses, frames and tables first wait here, and one flush serves the whole batch: tlb_defer()
- * is to the TLB what call_rcu() is to readers.
+ * addresses, frames and tables first wait, and one flush of all CPUs serves a whole batch of them.
  */
 #pragma once
 
@@ -11,19 +10,12 @@
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 
-/* Put one of these into what has to wait. release() is called once, with no lock held. */
-struct tlb_deferred {
-	struct tlb_deferred *next;
-	void (*release)(struct tlb_deferred *self);
-};
-
 enum tlb_mode {
 	TLB_LAZY,  /* flush when a batch is full, or memory or addresses are short */
 	TLB_EAGER, /* flush at once: a use after free faults at once */
 };
 
-extern enum tlb_mode tlb_mode;	   /* may be changed at any time */
-void tlb_init(enum tlb_mode mode); /* once, at boot */
+extern enum tlb_mode tlb_mode; /* may be changed at any time */
 
 /*
  * Flushes of all CPUs are numbered. Ask for the next number after unmapping: once that flush is
@@ -40,19 +32,11 @@ static inline void tlb_flush_all(void)
 
 void tlb_flush_range(vaddr_t va, u64 nr_pages); /* these pages only, on every CPU. No lock held. */
 
-/*
- * Release self, which stands for nr_pages unmapped pages, once no CPU can use them: in lazy mode
- * perhaps much later, in eager mode before this returns. Never fails. No lock held.
- */
-void tlb_defer(struct tlb_deferred *self, u64 nr_pages);
-
 /* Free a page table that was unlinked (see pt_prune) after the next flush. Any lock may be held. */
 void tlb_defer_table(pte_t *table);
 
-u64 tlb_purge(void); /* flush and release all that waits, and what that defers; returns pages */
-
-/* From here on no CPU walks a table that was given to tlb_defer_table before. No lock held. */
-void tlb_flush_tables(void);
+/* Flush if need be, and free them; from here on no CPU walks one. How many. No lock held. */
+u64 tlb_free_tables(void);
 
 /*
  * The tables that this CPU's last walks in the window ended in, kept as the MMU's paging-structure
@@ -87,10 +71,9 @@ struct tlb_stats {
 	u64 shootdowns;	    /* of these, and of ranges: those that had to interrupt other CPUs */
 	u64 range_flushes;  /* tlb_flush_range */
 	u64 released;	    /* pages whose wait ended: released / flushes a flush */
-	u64 waiting;	    /* pages of tlb_defer waiting now */
 	u64 tables_waiting; /* page tables waiting now */
 };
 void tlb_stats(struct tlb_stats *stats);
-void tlb_count_released(u64 nr_pages); /* for those who wait by number instead of tlb_defer */
+void tlb_count_released(u64 nr_pages); /* whoever keeps what waits */
 
 extern bool tlb_skip_flush; /* negative control, for tests: flushes are counted but not done */

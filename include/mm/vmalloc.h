@@ -123,11 +123,11 @@ static inline const char *vm_kind_name(enum vm_kind kind)
 
 /* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */
 struct vmalloc_stats {
-	u64 window;	   /* whole window */
-	u64 areas, used;   /* live areas and their pages, guards not counted */
-	u64 freed_areas;   /* waiting for the flush, or in stock */
-	u64 waiting;	   /* pages unmapped and not yet flushed */
-	u64 frames;	   /* frames of the window: mapped by VM_ALLOC/VM_STACK, waiting, or in stock */
+	u64 window;	 /* whole window */
+	u64 areas, used; /* live areas and their pages, guards not counted */
+	u64 freed_areas; /* waiting for the flush, or in stock */
+	u64 waiting;	 /* pages unmapped and not yet flushed */
+	u64 frames; /* frames of the window: mapped by VM_ALLOC/VM_STACK, waiting, or in stock */
 	u64 free, largest; /* addresses: all that is free, and the largest vmalloc that would fit */
 };
 void vmalloc_stats(struct vmalloc_stats *stats);

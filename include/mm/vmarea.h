@@ -11,7 +11,7 @@
 #include <kernel/spinlock.h>
 #include <mm/tlb.h>
 
-/* A range of pages, free (in the tree) or on its way to be (waiting for a flush). */
+/* A range of pages, free: in the tree, or on its way there. */
 struct vmrange {
 	u64 start, nr_pages; /* in pages: virtual page numbers; the guard included */
 	union {
@@ -20,8 +20,7 @@ struct vmrange {
 			u64 largest; /* nr_pages, the greatest in this subtree */
 			u32 priority;
 		};
-		struct tlb_deferred deferred; /* waiting */
-		struct vmrange *next;	      /* set aside */
+		struct vmrange *next; /* set aside */
 	};
 };
 

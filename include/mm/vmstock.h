@@ -14,7 +14,7 @@ struct area_list {
 	u64 nr;
 };
 
-#define STOCK_SIZES 128			/* with fewer pages, areas of each size have their own list */
+#define STOCK_SIZES 128 /* with fewer pages, areas of each size have their own list */
 #define STOCK_LISTS (STOCK_SIZES + 32) /* larger ones share these */
 
 struct vm_stock {
@@ -23,10 +23,10 @@ struct vm_stock {
 	u64 mask, head, ready, tail; /* counted for ever; where in the ring: & mask */
 	u64 waiting;		     /* pages unmapped and not yet flushed */
 	u64 batch;		     /* of which so many are worth a flush */
-	u64 closed, closing;	     /* the batch that is being flushed: [ready, closed), its pages */
-	u64 flush;		     /* the number of its flush; 0: there is no such batch */
-	u64 epoch;		     /* batches closed so far */
-	s64 areas, used;	     /* live areas and their pages: made here less freed here */
+	u64 closed, closing; /* the batch that is being flushed: [ready, closed), its pages */
+	u64 flush;	     /* the number of its flush; 0: there is no such batch */
+	u64 epoch;	     /* batches closed so far */
+	s64 areas, used;     /* live areas and their pages: made here less freed here */
 	struct stock_list {
 		struct area_list ready, waiting;
 		u64 epoch; /* in which the last of those waiting came */

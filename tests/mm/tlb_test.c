@@ -3,7 +3,7 @@
  */
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
-#include <mm/vmalloc.h>
+#include <mm/vmstock.h>
 
 #include "../test.h"
 
@@ -31,72 +31,72 @@ TEST(tlb, stale_until_flushed)
 	EXPECT_EQ(after, 2);
 }
 
-static u64 released;
-
-static void release(struct tlb_deferred *self)
+/* A number is done only when a flush that began after it was asked for is over. */
+TEST(tlb, flushes_are_numbered)
 {
-	(void)self;
-	released++;
-}
-
-TEST(tlb, deferred_until_purged)
-{
-	static struct tlb_deferred items[3] = { [0 ... 2] = { .release = release } };
 	struct tlb_stats before, after;
-	enum tlb_mode mode = tlb_mode;
+	u64 number = tlb_next_flush();
 
-	released = 0;
-	tlb_mode = TLB_LAZY;
 	tlb_stats(&before);
-	for (int i = 0; i < 3; i++)
-		tlb_defer(&items[i], 10);
-	EXPECT_EQ(released, 0);
-	tlb_mode = mode;
-	EXPECT_EQ(tlb_purge(), 30);
+	EXPECT(!tlb_flushed(number));
+	EXPECT_EQ(tlb_next_flush(), number);
+	tlb_flush(number);
+	EXPECT(tlb_flushed(number) && !tlb_flushed(number + 1));
+	tlb_flush(number); /* done already: nothing happens */
 	tlb_stats(&after);
-	EXPECT_EQ(released, 3);
 	EXPECT_EQ(after.flushes, before.flushes + 1);
-	EXPECT_EQ(after.released, before.released + 30);
-	EXPECT_EQ(tlb_purge(), 0);
+	EXPECT_EQ(after.shootdowns, before.shootdowns + (nr_cpus() > 1));
+	EXPECT_EQ(tlb_next_flush(), number + 1);
 }
 
+/* A table that was unlinked is a free frame only after a flush. */
+TEST(tlb, tables_wait_for_a_flush)
+{
+	struct page *page = alloc_pages(__GFP_ZERO, 0);
+	struct tlb_stats before, after;
+	u64 free;
+
+	EXPECT(page);
+	free = nr_free_pages();
+	page->state = PG_TABLE;
+	tlb_stats(&before);
+	tlb_defer_table(page_address(page));
+	tlb_stats(&after);
+	EXPECT_EQ(after.tables_waiting, before.tables_waiting + 1);
+	EXPECT_EQ(after.flushes, before.flushes);
+	EXPECT_EQ(page->state, PG_TABLE);
+	EXPECT_EQ(tlb_free_tables(), 1);
+	tlb_stats(&after);
+	EXPECT_EQ(after.flushes, before.flushes + 1);
+	EXPECT_EQ(after.tables_waiting, 0);
+	EXPECT_EQ(nr_free_pages(), free + 1);
+	EXPECT_EQ(tlb_free_tables(), 0);
+}
+
+/* In the stock, a batch is due when it is full, and at once in eager mode. */
 TEST(tlb, full_batch_flushes_itself)
 {
-	static struct tlb_deferred items[2] = { [0 ... 1] = { .release = release } };
-
+	struct tlb_stats before, after;
 	enum tlb_mode mode = tlb_mode;
-	u64 first;
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	u64 batch = this_stock()->batch;
 
-	released = 0;
+	EXPECT(page);
 	tlb_mode = TLB_LAZY;
-	tlb_defer(&items[0], 1);
-	first = released;
-	tlb_defer(&items[1], 1ul << 30);
+	tlb_stats(&before);
+	for (u64 i = 0; i < batch; i++)
+		vunmap(vmap(&page, 1, PAGE_KERNEL));
+	tlb_stats(&after);
+	EXPECT_EQ(after.flushes, before.flushes);
+	vunmap(vmap(&page, 1, PAGE_KERNEL));
+	tlb_stats(&after);
+	EXPECT_EQ(after.flushes, before.flushes + 1);
+	EXPECT_EQ(after.released, before.released + batch + 1);
+	tlb_mode = TLB_EAGER;
+	vunmap(vmap(&page, 1, PAGE_KERNEL));
 	tlb_mode = mode;
-	EXPECT_EQ(first, 0);
-	EXPECT_EQ(released, 2);
-}
-
-static struct tlb_deferred second = { .release = release };
-
-static void release_and_defer(struct tlb_deferred *self)
-{
-	release(self);
-	tlb_defer(&second, 1);
-}
-
-TEST(tlb, release_may_defer)
-{
-	static struct tlb_deferred first = { .release = release_and_defer };
-
-	enum tlb_mode mode = tlb_mode;
-	u64 purged;
-
-	released = 0;
-	tlb_mode = TLB_LAZY;
-	tlb_defer(&first, 1);
-	purged = tlb_purge();
-	tlb_mode = mode;
-	EXPECT_EQ(purged, 2);
-	EXPECT_EQ(released, 2);
+	tlb_stats(&after);
+	EXPECT_EQ(after.flushes, before.flushes + 2);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
 }

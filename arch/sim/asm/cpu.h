@@ -5,7 +5,7 @@
 
 #include <kernel/types.h>
 
-extern bool sim_irqs_off; /* what irq_save has set and irq_restore must bring back */
+extern bool sim_irqs_off;  /* what irq_save has set and irq_restore must bring back */
 extern u32 sim_interrupts; /* how deep we are in self_interrupt() */
 
 static inline irqflags_t irq_save(void)
