@@ -34,8 +34,8 @@ static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
 static u64 die;					   /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
-static const struct memmap *ram; /* what page_alloc_init was given */
-static const struct memrange *volatile last_range = &(const struct memrange){ 0, 0, MEM_BAD };
+static const struct memmap *ram;	  /* what page_alloc_init was given */
+static const struct memrange *main_range; /* the largest that is usable */
 static u64 (*shrinkers[4])(void), nr_shrinkers;
 
 struct page_stock *page_stocks[NR_CPUS];
@@ -43,18 +43,15 @@ _Static_assert(sizeof(struct page_stock) <= PAGE_SIZE, "a CPU's stock is kept in
 struct page *main_first;
 u64 main_bytes, page_alloc_fail_at;
 
-/* The range of RAM that holds this frame, or NULL. Most often it is the one that held the last. */
+/* The range of RAM that holds this frame, or NULL. Mostly it is the largest. */
 static const struct memrange *ram_range(u64 pfn)
 {
 	u64 pa = MIN(pfn, MEMMAP_LIMIT >> PAGE_SHIFT) << PAGE_SHIFT;
-	const struct memrange *range = last_range;
+	const struct memrange *range = main_range;
 
-	if (pa >= range->start && pa < range->end)
-		return range;
-	range = memmap_find(ram, paddr(pa));
-	if (!range || !memmap_is_ram(range->type))
-		return NULL;
-	return last_range = range;
+	if (!range || pa < range->start || pa >= range->end)
+		range = memmap_find(ram, paddr(pa));
+	return range && memmap_is_ram(range->type) ? range : NULL;
 }
 
 bool pfn_valid(u64 pfn)
@@ -300,7 +297,7 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 	u64 got = take(order, allowed, pages);
 
 	if (got < allowed) {
-		if (!(gfp & __GFP_NORECLAIM)) {
+		if (!(gfp & __GFP_NORECLAIM) && !in_interrupt()) {
 			for (u64 i = 0; i < nr_shrinkers; i++)
 				shrinkers[i]();
 			on_other_cpus(empty_stock, NULL);
@@ -482,6 +479,7 @@ void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
 		if (r->type == MEM_USABLE)
 			adopt(pfn, end);
 		if (r->type == MEM_USABLE && (end - pfn) * sizeof(struct page) > main_bytes) {
+			main_range = r;
 			main_first = pfn_to_page(pfn);
 			main_bytes = (end - pfn) * sizeof(struct page);
 		}

@@ -18,9 +18,8 @@
  * guard of the next area, or free space, ends it; the window's last page is never given away.
  *
  * Freeing must not fail, so it must not need memory. Each range in use sets aside one node when it is
- * allocated. When the area is freed, that node carries the range through the wait for the flush
- * (vmarea_retire) and becomes its place in the tree (vmarea_free). Nodes that merging with a
- * neighbour makes superfluous go back to the slab.
+ * allocated: its place in the tree when it is freed. Nodes that merging with a neighbour makes
+ * superfluous go back to the slab. Areas come and go in stocks (vmstock.c) far more often than here.
  */
 #include <kernel/panic.h>
 #include <kernel/random.h>
@@ -248,17 +247,6 @@ int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_
 	return range ? 0 : -ENOSPC;
 }
 
-struct vmrange *vmarea_retire(struct vmwindow *w, vaddr_t va, u64 nr_pages)
-{
-	irqflags_t flags = spin_lock(&w->lock);
-	struct vmrange *range = pop(&w->spare);
-
-	spin_unlock(&w->lock, flags);
-	range->start = (va >> PAGE_SHIFT) - 1;
-	range->nr_pages = nr_pages + 1;
-	return range;
-}
-
 /* Take a neighbour into the range, if there is one: the free range that ends or starts at this page. */
 static void absorb(struct vmwindow *w, struct vmrange *range, u64 at, struct vmrange **superfluous)
 {
@@ -272,11 +260,14 @@ static void absorb(struct vmwindow *w, struct vmrange *range, u64 at, struct vmr
 	push(superfluous, other);
 }
 
-void vmarea_free(struct vmwindow *w, struct vmrange *range, vaddr_t *lo, vaddr_t *hi)
+void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi)
 {
-	struct vmrange *superfluous = NULL;
+	struct vmrange *superfluous = NULL, *range;
 	irqflags_t flags = spin_lock(&w->lock);
 
+	range = pop(&w->spare);
+	range->start = (va >> PAGE_SHIFT) - 1;
+	range->nr_pages = nr_pages + 1;
 	w->nr_used--;
 	w->pages_free += range->nr_pages;
 	absorb(w, range, range->start, &superfluous);

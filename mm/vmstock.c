@@ -52,11 +52,10 @@ static bool draining;		 /* one CPU at a time; atomic */
 
 void window_put(vaddr_t va, u64 nr_pages)
 {
-	struct vmrange *range = vmarea_retire(&vmalloc_window, va, nr_pages);
 	irqflags_t flags = spin_lock(&tables_lock);
 	vaddr_t lo, hi;
 
-	vmarea_free(&vmalloc_window, range, &lo, &hi);
+	vmarea_free(&vmalloc_window, va, nr_pages, &lo, &hi);
 	if (hi + PAGE_SIZE > VMALLOC_END) /* only the last page, which is never used, lies behind */
 		hi = ALIGN_UP(hi, level_bytes(address_map.levels));
 	pt_prune(&kernel_pt, va - PAGE_SIZE, nr_pages + 1, lo, hi, tlb_defer_table);
@@ -233,7 +232,8 @@ static u64 return_frames(struct vm_stock *stock, u64 keep)
 		pages[i] = pfn_to_page(paddr_to_pfn(pte_paddr(entry, 1)));
 		pages[i]->state = PG_ALLOC;
 	}
-	free_pages_bulk(nr, pages);
+	if (nr)
+		free_pages_bulk(nr, pages);
 	__atomic_sub_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
 	return nr;
 }

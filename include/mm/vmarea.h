@@ -44,11 +44,11 @@ void vmwindow_destroy(struct vmwindow *w);
 must_check int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi,
 			    vaddr_t *va);
 
-/* The node set aside for an area (as from vmarea_alloc): its range, guard included. Cannot fail. */
-struct vmrange *vmarea_retire(struct vmwindow *w, vaddr_t va, u64 nr_pages);
-
-/* The range is free again, and merged; [*lo, *hi), bytes, is the free range around. Cannot fail. */
-void vmarea_free(struct vmwindow *w, struct vmrange *range, vaddr_t *lo, vaddr_t *hi);
+/*
+ * The addresses of an area (as from vmarea_alloc) are free again, and merged; [*lo, *hi), bytes, is
+ * the free range around. Cannot fail.
+ */
+void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi);
 
 /* Is any page of [lo, hi) free, O(log n); the largest free range in pages, guard included, O(1). */
 bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi);

@@ -59,7 +59,7 @@ static void free_range(vaddr_t va, u64 nr_pages)
 {
 	vaddr_t lo, hi;
 
-	vmarea_free(&w, vmarea_retire(&w, va, nr_pages), &lo, &hi);
+	vmarea_free(&w, va, nr_pages, &lo, &hi);
 }
 
 TEST(vmarea, lowest_fit_as_the_model)
