@@ -84,12 +84,17 @@ kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEM
 
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
-	$(Q)BOOT=direct CPUS=1 APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" tools/run
+	$(Q)BOOT=direct CPUS=1 KERNEL=$< APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" \
+		tools/run
+	$(Q)bench/check.py $${RUNDIR:-build/run}/records.jsonl
 
 .PHONY: bench-linux
-bench-linux: bench ## the same work on Debian's Linux, side by side; also build/bench/results.json
-	$(Q)bench/linux/run
-	$(Q)bench/compare.py build/run/records.jsonl build/linux/run/console.txt build/bench/results.json
+bench-linux: build/tessera.elf ## the same work on Debian's Linux, side by side; LEAN=1: a lean one, too
+	$(Q)bench/compare.py
+
+.PHONY: bench-smp
+bench-smp: build/tessera.elf ## how much 1, 2 and 4 CPUs do at once, here and on Linux, by the clock
+	$(Q)bench/smp.py
 
 .PHONY: gdb
 gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt

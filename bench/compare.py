@@ -1,72 +1,97 @@
 #!/usr/bin/env python3
-"""compare.py RECORDS CONSOLE RESULTS - Tessera's figures and Linux's, side by side. `make bench-linux` calls it.
+"""compare.py - Tessera's figures and Linux's, in instructions, side by side. `make bench-linux` calls it.
 
-RECORDS is what Tessera's `bench` recorded, CONSOLE what the module bench/linux said on Linux's console. The table
-goes to the terminal and, as JSON, to RESULTS.
+It runs Tessera, Debian's Linux and, with LEAN=1, the lean one, at the same time: each counts its own instructions, so
+that none disturbs another. The table goes to the terminal, as JSON to build/bench/results.json, as a picture to
+build/bench/plot.svg. docs/bench.md says how to read them.
 """
 
-import json
-import pathlib
-import re
+import subprocess
 import sys
 
+import check
+from machines import IS_BUILT, NAMES, OUT, Machine, announce, linuxes, write_json
+
+PYTHON = "/usr/bin/python3"  # Debian's modules load only under the system's own Python
+TIMES_LEANER = 10  # what is promised of each vmalloc row, against the lean Linux
+ENOUGH = "vmalloc", "fill", "million", "live", "pressure"  # how these rows begin
+
 NOTES = """\
-One operation is an allocation, a touch of its first byte and the freeing, on one CPU in steady state; n of
-them a repetition, and the median of three. Instructions, exact: interrupts and kernel threads are in them.
-Tessera  fences each area with guards on both sides and records it there; addresses and frames both wait
-         for the flush; double frees are caught. It has no NUMA, no cgroups, no swapping.
-Linux    keeps a vm_struct, a vmap_area in trees and an array of pages for each area; only addresses wait
-         for the flush, which a kernel thread does. NUMA policy, cgroup and watermark checks are in the path;
-         mitigations and init_on_alloc are off. Its per-CPU list holds 517 frames in 256 MiB, 13,857 in 1 GiB
-         (MEM=1G): larger areas go to the buddy allocator frame by frame.
-Neither clears the memory."""
+One operation is an allocation, a touch of its first byte and the freeing, on one CPU in steady state; n of them a
+repetition, and the median of three. Instructions, exact: interrupts, kernel threads and the measuring loop (`empty`)
+are in them. cold_*: the first call ever, in Linux the module's first. remote_free_1p needs two CPUs, which no Linux
+brings up under -icount in QEMU 7.2: compare throughput_remote_* of `make bench-smp`.
+Tessera  takes addresses, and frames as ready-made page-table entries, from its CPU's stock; what is freed waits there,
+         addresses and frames both, until one flush serves the whole batch. Guards on both sides of each area, its
+         descriptor in the page table and the detection of double frees are in the figures; so are the flushes.
+         It has no NUMA, no cgroups, no swapping, no processes.
+Linux    keeps a vm_struct, a vmap_area in trees and an array of pages for each area, and takes frames one by one; only
+         addresses wait for the flush, which a kernel thread does. In stock, NUMA policy, cgroup and watermark checks
+         are in the path; mitigations, init_on_alloc and transparent huge pages are off. Lean is Debian's source with
+         tinyconfig, SMP and SLUB, compiled with -O2: bench/linux/lean.config.
+         Its list of frames of each CPU grows with RAM: in 256 MiB an area of 1024 pages overflows it, and costs twice
+         as much as in the 1 GiB that all have here (MEM=256M shows it).
+None clears the memory."""
 
 
-def tessera(path):
-    """(frames of RAM, {operation: (n, instructions)})"""
-    records = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    frames = next(record["frames"] for record in records if record["t"] == "boot")
-    return frames, {r["op"]: (r["n"], r["insns_per_op"]) for r in records if r["t"] == "bench"}
+def row(op, machines):
+    n = next(m.figures[op][0] for m in machines if op in m.figures)
+    if any(m.figures.get(op, (n,))[0] != n for m in machines):
+        sys.exit(f"compare: {op} did not run equally often in all kernels: build them from one source")
+    return {"op": op, "n": n} | {m.kind: m.figures.get(op, (n, None))[1] for m in machines}
 
 
-def linux(path):
-    """(release, {operation: (n, instructions)})"""
-    text = path.read_text(encoding="utf-8", errors="replace")
-    release = re.search(r"\] bench on (\S+)$", text, re.MULTILINE)
-    if not release or not re.search(r"\] bench done$", text, re.MULTILINE):
-        sys.exit(f"compare: {path} holds no whole run of the module: it says what happened")
-    found = re.findall(r"\] bench (\S+) (\d+) (\d+)$", text, re.MULTILINE)
-    return release[1], {op: (int(n), int(cost)) for op, n, cost in found}
+def with_ratios(cells, theirs):
+    ours = cells.get("tessera")
+    return cells | {f"{kind}/tessera": round(cells[kind] / ours, 2) if ours and cells[kind] else None for kind in theirs}
 
 
-def rows(ours, theirs):
-    """A row for each operation that either side measured, in their order."""
-    for op in {**ours, **theirs}:
-        n, cost = ours.get(op) or (theirs[op][0], None)
-        other_n, other = theirs.get(op) or (n, None)
-        if n != other_n:
-            sys.exit(f"compare: {op} ran {n} times in Tessera and {other_n} times in Linux: build both from one source")
-        ratio = round(other / cost, 2) if cost and other else None
-        yield {"op": op, "n": n, "tessera": cost, "linux_stock": other, "ratio": ratio}
+def measure():
+    """(rows, what machine it was)"""
+    kinds = ["tessera", *linuxes(lean=IS_BUILT["lean"]())]
+    announce(kinds, "half a minute")
+    started = [Machine("tessera", part="remote_free", cpus=2)] + [Machine(kind) for kind in kinds]
+    remote, *machines = [machine.wait() for machine in started]
+    machines[0].figures |= remote.figures
+    ops = dict.fromkeys(op for machine in machines for op in machine.figures)
+    rows = [with_ratios(row(op, machines), kinds[1:]) for op in ops]
+    bounds = check.limits({cells["op"]: cells["tessera"] for cells in rows})
+    for cells in rows:
+        cells["limit"] = bounds.get(cells["op"])
+    about = {"unit": "instructions", "frames": machines[0].about["frames"]}
+    return rows, about | {m.kind: m.about["release"] for m in machines[1:]}
+
+
+def print_table(rows, theirs):
+    columns = ["n", "tessera", *theirs, *(f"{kind}/tessera" for kind in theirs), "limit"]
+    titles = [column.replace("tessera", "Tessera") for column in columns]
+    widths = [max(len(title), 8) + 1 for title in titles]
+    print(f"{'operation':22}" + "".join(f"{title:>{width}}" for title, width in zip(titles, widths)))
+    for cells in rows:
+        texts = ["-" if cells[c] is None else f"{cells[c]:.1f}" if "/" in c else f"{cells[c]:,}" for c in columns]
+        print(f"{cells['op']:22}" + "".join(f"{text:>{width}}" for text, width in zip(texts, widths)))
+
+
+def print_verdict(rows):
+    """Which rows of vmalloc are not as much leaner than the lean Linux as is promised."""
+    of_vmalloc = [r for r in rows if r["op"].startswith(ENOUGH) and r.get("lean/tessera")]
+    less = [r["op"] for r in of_vmalloc if r["lean/tessera"] < TIMES_LEANER]
+    if of_vmalloc:
+        print(f"\nTessera is at least {TIMES_LEANER} times leaner than lean Linux in {len(of_vmalloc) - len(less)} of "
+              f"{len(of_vmalloc)} rows of vmalloc" + f"; not in {', '.join(less)}: see docs/bench.md" * bool(less))
 
 
 def main():
-    records, console, results = map(pathlib.Path, sys.argv[1:])
-    frames, ours = tessera(records)
-    release, theirs = linux(console)
-    table = list(rows(ours, theirs))
-    if not table:
-        sys.exit(f"compare: no figures in {records} and {console}")
-    print(f"\nInstructions an operation, {(frames + 128) >> 8} MiB of RAM, Linux {release}\n")
-    print(f"{'operation':22} {'n':>7} {'Tessera':>10} {'Linux':>10}  Linux/Tessera")
-    for row in table:
-        cells = {key: "-" if value is None else value for key, value in row.items()}
-        print("{op:22} {n:>7} {tessera:>10} {linux_stock:>10}  {ratio:>13}".format(**cells))
+    rows, about = measure()
+    theirs = [kind for kind in ("lean", "stock") if kind in about]
+    print(f"\nInstructions an operation, {(about['frames'] + 128) >> 8} MiB of RAM, "
+          + ", ".join(f"{NAMES[kind]} {about[kind]}" for kind in theirs) + "\n")
+    print_table(rows, theirs)
+    print_verdict(rows)
     print("\n" + NOTES)
-    results.parent.mkdir(parents=True, exist_ok=True)
-    results.write_text(json.dumps({"unit": "instructions", "frames": frames, "linux": release, "rows": table}, indent=1)
-                       + "\n", encoding="utf-8")
-    print(f"as JSON: {results}")
+    results = write_json("results.json", about | {"rows": rows})
+    subprocess.run([PYTHON, "-B", "bench/plot.py", results, OUT / "plot.svg"], check=True)
+    print(f"as JSON: {results}; as a picture: {OUT / 'plot.svg'}")
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@
  *	                           PDPT[510] ----> the first of these PDs
  * A CPU changes the number of levels only with paging off, so enter_la57() goes back to 32 bits.
  * Entries 0, 273 (again the direct map's) and 511 of the new root all lead to the old PML4.
- *
- * Every other CPU begins in 16 bits, at a page below 1 MiB where the trampoline was copied to. It
- * was invited under its APIC id: if it comes when that holds no longer, it sleeps for ever. Then it
- * goes the same way. Intel SDM Vol. 3A, 4.1.2, 8.4, 9.8.5, 9.9.1; Multiboot2 3.1, 3.3.
+ * Each other CPU starts in a copy of the trampoline below 1 MiB, in 16 bits, takes the invitation
+ * that bears its APIC id (it is too late if there is none: then it halts), and goes the same way.
+ * Intel SDM Vol. 3A, 4.1.2, 9.4, 10.8.5; Multiboot2 3.1, 3.3.
  */
 #define IMAGE_BASE 0xffffffff80000000
 #define PHYS(symbol) ((symbol) - IMAGE_BASE)
@@ -61,12 +60,12 @@ _start:
 	needs 0x80000001, 20, "no-execute pages (NX)"
 	needs 1, 4, "a time-stamp counter (TSC)"
 	needs 1, 13, "global pages (PGE)"
-	movl $PHYS(early_root), %esi
-	movl $0xa0, %eax /* CR4: PAE, PGE */
 
-paging_on: /* with root %esi and CR4 %eax */
+paging_on:
+	movl PHYS(early_cr4), %eax
 	movl %eax, %cr4
-	movl %esi, %cr3
+	movl PHYS(continue_at + 16), %eax
+	movl %eax, %cr3
 	movl $0xc0000080, %ecx /* EFER */
 	rdmsr
 	orl $0x900, %eax /* LME, NXE */
@@ -83,7 +82,7 @@ paging_on: /* with root %esi and CR4 %eax */
 	movl %eax, %ds
 	movl %eax, %es
 	movl %eax, %ss
-	movq continue_at + 16, %rax
+	movq continue_at + 24, %rax
 	movq %rax, %cr3
 	movq continue_at + 8, %rsp
 	movl %ebp, %esi
@@ -95,6 +94,8 @@ paging_on: /* with root %esi and CR4 %eax */
 enter_la57:
 	movq %rdi, continue_at
 	movq $PHYS(early_root5), continue_at + 16
+	movq $PHYS(early_root5), continue_at + 24
+	orl $0x1000, early_cr4 /* LA57 */
 	pushq $CODE32_CS
 	pushq $PHYS(1f)
 	lretq
@@ -102,9 +103,6 @@ enter_la57:
 1:	movl %cr0, %eax
 	andl $0x7fffffff, %eax /* PG */
 	movl %eax, %cr0
-	movl %cr4, %eax
-	orl $0x1000, %eax /* LA57 */
-	movl $PHYS(early_root5), %esi
 	jmp paging_on
 
 	.code16
@@ -113,28 +111,25 @@ trampoline:
 	cli
 	movw %cs, %ax
 	movw %ax, %ds
-	lgdtl gdt_pointer16 - trampoline
-	movl $1, %eax /* CR0: PE; caches are on from here */
+	lgdtl 1f - trampoline
+	movl $1, %eax /* PE; and caches are on from here */
 	movl %eax, %cr0
-	ljmpl $CODE32_CS, $PHYS(1f)
-gdt_pointer16: .short 4 * 8 - 1
+	ljmpl $CODE32_CS, $PHYS(trampoline_end)
+1:	.short 4 * 8 - 1
 	.long PHYS(boot_gdt)
 trampoline_end:
 	.code32
-1:	movl $KERNEL_DS, %eax
+	movl $KERNEL_DS, %eax
 	movl %eax, %ds
 	movl $1, %eax
 	cpuid
-	shrl $24, %ebx /* our APIC id */
-	leal 0x100(%ebx), %eax /* AP_INVITED */
-	leal 0x200(%ebx), %ecx /* AP_CAME */
-	lock cmpxchgl %ecx, PHYS(ap_start)
-	movl PHYS(ap_start + 4), %esi
-	movl PHYS(ap_start + 8), %eax
+	shrl $24, %ebx
+	leal 0x100(%ebx), %eax
+	xorl %ecx, %ecx
+	lock cmpxchgl %ecx, PHYS(invited)
 	je paging_on
 1:	hlt
 	jmp 1b
-
 refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
 	movw $0x3f8 + 5, %dx
 1:	inb %dx, %al
@@ -160,9 +155,11 @@ gdt_pointer: .short 4 * 8 - 1
 
 	.data
 	.balign 8
-	.global continue_at, ap_start, early_root, early_root5
-continue_at: .quad boot_main, stacks + 5 * 4096, PHYS(early_root) /* see smp.c; stacks: mmu.c */
-ap_start: .long 0, 0, 0
+	.global continue_at, invited
+continue_at: /* code, stack, root while paging comes on, root then; see smp.c. The stack: mmu.c */
+	.quad boot_main, stacks + 5 * 4096, PHYS(early_root), PHYS(early_root)
+early_cr4: .long 0xa0 /* PAE, PGE */
+invited: .long 0 /* an APIC id + 0x100 */
 	.balign 4096
 	.macro root next /* entries 0, 273 and 511; 3: present, writable */
 	.irp gap, 272, 237, 0

@@ -15,33 +15,23 @@
 #include <kernel/smp.h>
 #include <kernel/words.h>
 
-static u64 ram_bytes(const struct memmap *map)
+static void hello(void)
 {
-	u64 bytes = 0;
+	const struct memmap *map = &bootinfo.map;
+	u64 ram = 0;
 
 	for (enum memmap_type type = 0; type < MEM_NR_TYPES; type++)
-		bytes += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
-	return bytes;
-}
-
-static void hello(const struct memmap *map)
-{
-	printk_line("Tessera: %s of RAM, %d-level page tables\nCPU features: %s",
-		    SIZE(ram_bytes(map)), address_map.levels, cpu_features_text());
+		ram += memmap_is_ram(type) ? memmap_bytes(map, type) : 0;
+	printk_line("Tessera: %s of RAM, %u CPU%s, %d-level page tables\nCPU features: %s",
+		    SIZE(ram), nr_cpus(), nr_cpus() > 1 ? "s" : "", address_map.levels,
+		    cpu_features_text());
 	printk("started over %s %s%s\n", bootinfo.protocol,
 	       *bootinfo.cmdline ? "with the words: " : "without words", bootinfo.cmdline);
 	if (map->wrapping || map->beyond || map->unknown || map->dropped)
 		printk("its memory map: %u wrap, %u above 16 TiB, %u of unknown type, %u lost\n",
 		       map->wrapping, map->beyond, map->unknown, map->dropped);
-}
-
-/* Once all CPUs are there that will come. */
-static void ready(const struct memmap *map)
-{
-	printk_line("%u CPU%s", nr_cpus(), nr_cpus() > 1 ? "s" : "");
 	record("boot", rec_num("levels", address_map.levels), rec_num("cpus", nr_cpus()),
-	       rec_num("frames", ram_bytes(map) >> PAGE_SHIFT),
-	       rec_str("cmdline", bootinfo.cmdline));
+	       rec_num("frames", ram >> PAGE_SHIFT), rec_str("cmdline", bootinfo.cmdline));
 }
 
 void kernel_main(void)
@@ -49,10 +39,9 @@ void kernel_main(void)
 	char *work = words.work, *line;
 	bool passed = true;
 
-	hello(&bootinfo.map);
 	mm_init(&bootinfo.map, &words.mm);
 	smp_init();
-	ready(&bootinfo.map);
+	hello();
 	while ((line = next_word(&work, "\n")))
 		passed &= monitor_run(line);
 	if (!words.exit)

@@ -17,6 +17,8 @@
 #include <kernel/record.h>
 #include <kernel/words.h>
 
+#define PATIENCE (1ul << 33) /* cycles: some seconds */
+
 struct catcher {
 	void *place[5]; /* as __builtin_setjmp wants it */
 	struct catcher *outer;
@@ -28,6 +30,7 @@ struct catcher {
 
 static struct catcher *catchers[NR_CPUS]; /* each CPU its own, innermost first */
 static const char *said[NR_CPUS];	  /* its panic that nobody caught; "": about to be said */
+static vaddr_t stopped_at[NR_CPUS];	  /* its frame, for backtrace() */
 static u32 reporter;			  /* 1 + the CPU that reports; 0: none */
 
 bool panicking(void)
@@ -35,9 +38,30 @@ bool panicking(void)
 	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) == cpu_id() + 1;
 }
 
-bool panic_begun(void)
+static _Noreturn void stop_here(vaddr_t frame)
 {
-	return __atomic_load_n(&said[cpu_id()], __ATOMIC_RELAXED);
+	__atomic_store_n(&stopped_at[cpu_id()], frame, __ATOMIC_RELEASE);
+	machine_halt();
+}
+
+bool panic_elsewhere(vaddr_t frame)
+{
+	if (!__atomic_load_n(&reporter, __ATOMIC_RELAXED) || panicking())
+		return false;
+	if (!said[cpu_id()]) /* otherwise it stops by itself, when it is said */
+		stop_here(frame);
+	return true;
+}
+
+static void stop_others(void)
+{
+	u64 began = cycles();
+
+	nmi_other_cpus();
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		while (cpu != cpu_id() && cycles() - began < PATIENCE &&
+		       !__atomic_load_n(&stopped_at[cpu], __ATOMIC_ACQUIRE))
+			cpu_relax();
 }
 
 static void report(const char *message, vaddr_t frame)
@@ -53,7 +77,7 @@ static void report(const char *message, vaddr_t frame)
 
 static void report_stopped(u32 cpu)
 {
-	vaddr_t pcs[6], frame = stopped_frame(cpu);
+	vaddr_t pcs[6], frame = stopped_at[cpu];
 	unsigned nr = frame ? backtrace(pcs, ARRAY_SIZE(pcs), frame) : 0;
 
 	if (said[cpu])
@@ -66,6 +90,8 @@ static void report_stopped(u32 cpu)
 
 static void report_all(const char *message, vaddr_t frame)
 {
+	stop_others();
+	report_trap();
 	report(message, frame);
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
 		if (cpu != cpu_id())
@@ -74,33 +100,18 @@ static void report_all(const char *message, vaddr_t frame)
 		printk("The machine stops here; with the word `exit` it would power off.\n");
 }
 
-/* Become the reporter, once all others stand. False: we are it already. If another is: never. */
-static bool stop_others(vaddr_t frame)
+static _Noreturn void stop(const char *message, vaddr_t frame)
 {
+	static unsigned more; /* panics of the reporter in the midst of its report */
 	u32 nobody = 0;
 
 	if (__atomic_compare_exchange_n(&reporter, &nobody, cpu_id() + 1, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_RELAXED)) {
-		stop_other_cpus();
-		return true;
-	}
-	if (!panicking())
-		stop_this_cpu(frame);
-	return false;
-}
-
-static _Noreturn void end(const char *message, void (*tell)(const void *), const void *arg,
-			  vaddr_t frame)
-{
-	static unsigned more; /* panics of the reporter in the midst of its report */
-
-	if (stop_others(frame)) {
-		if (tell)
-			tell(arg);
+					__ATOMIC_RELAXED))
 		report_all(message, frame);
-	} else if (more++ == 0) {
+	else if (!panicking())
+		stop_here(frame);
+	else if (more++ == 0)
 		printk_line("PANIC while that was reported: %s", message);
-	}
 	if (more < 2)
 		rec_run_end("panic");
 	if (words.exit && more < 3)
@@ -108,40 +119,24 @@ static _Noreturn void end(const char *message, void (*tell)(const void *), const
 	machine_halt();
 }
 
-static _Noreturn void vpanic(void (*tell)(const void *), const void *arg, vaddr_t frame,
-			     const char *fmt, va_list args)
+void panic(const char *fmt, ...)
 {
 	struct catcher *catcher = catchers[cpu_id()];
 	char message[1024];
+	va_list args;
 
+	va_start(args, fmt);
 	if (catcher && catcher->depth == interrupt_depth()) {
 		catchers[cpu_id()] = catcher->outer;
 		vsnprintf(catcher->msg, catcher->bytes, fmt, args);
-		if (tell)
-			tell(arg);
+		report_trap();
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
 	said[cpu_id()] = "";
 	vsnprintf(message, sizeof(message), fmt, args); /* if it faults, that is told */
 	__atomic_store_n(&said[cpu_id()], message, __ATOMIC_RELEASE);
-	end(message, tell, arg, frame);
-}
-
-void panic(const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vpanic(NULL, NULL, (vaddr_t)__builtin_frame_address(0), fmt, args);
-}
-
-void panic_after(void (*tell)(const void *), const void *arg, const char *fmt, ...)
-{
-	va_list args;
-
-	va_start(args, fmt);
-	vpanic(tell, arg, (vaddr_t)__builtin_frame_address(0), fmt, args);
+	stop(message, (vaddr_t)__builtin_frame_address(0));
 }
 
 bool panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)

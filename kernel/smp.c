@@ -1,60 +1,23 @@
 /*
  * smp.c - work for other CPUs, and the order of locks.
  *
- * Each CPU but 0 has a place for one function. It is idle while that is empty: it looks with
- * interrupts masked, and sleeps by an instruction that lets them in as it begins to, so the
- * interrupt that says "look again" cannot come too early. CPU 0 waits by asking, and serves calls.
+ * Each CPU but 0 has a place for one function, and is idle while that is empty. It looks with
+ * interrupts masked, and the instruction that sends it to sleep lets them in only then, so the
+ * interrupt that says "look again" cannot come too early.
  *
  * Two CPUs that take two locks in opposite order wait for each other for ever, one day. So locks
- * have ranks (kernel/spinlock.h), and in checking builds each CPU remembers which it holds.
+ * have ranks, and in checking builds each CPU keeps a chain of those it holds.
  */
 #include <arch/machine.h>
-#include <kernel/printk.h>
 #include <kernel/smp.h>
 #include <kernel/spinlock.h>
-#include <mm/mm.h>
-#include <mm/vmalloc.h>
 
-static struct aligned_to(64)
-{
+static struct {
 	void (*fn)(void *); /* NULL: idle */
 	void *arg;
-}
-work[NR_CPUS];
+} aligned_to(64) work[NR_CPUS];
 
-static struct aligned_to(64)
-{
-	unsigned nr;
-	const struct spinlock *lock[LOCK_NR_RANKS];
-}
-held[NR_CPUS];
-
-/* Start number n of the machine's CPUs as our next; or what is in the way. */
-static const char *bring_up(u32 n)
-{
-	void *stack[CPU_STACKS];
-	bool memory = true;
-
-	for (unsigned i = 0; i < CPU_STACKS; i++)
-		memory &= (stack[i] = vmalloc(STACK_BYTES)) != NULL;
-	if (memory && !mm_cpu_init(nr_cpus()))
-		return machine_start_cpu(n, stack) ? NULL : "it did not come";
-	for (unsigned i = 0; i < CPU_STACKS; i++)
-		vfree(stack[i]);
-	return "there is no memory for its stacks";
-}
-
-void smp_init(void)
-{
-	u32 nr = machine_cpus();
-	const char *why;
-
-	if (nr > NR_CPUS)
-		printk_line("of %u CPUs the first %u are enough for us", nr, NR_CPUS);
-	for (u32 n = 1; n < MIN(nr, NR_CPUS); n++)
-		if ((why = bring_up(n)))
-			printk_line("The machine's CPU %u is left out: %s.", n, why);
-}
+static struct spinlock *held[NR_CPUS];
 
 void cpu_idle(void)
 {
@@ -112,36 +75,31 @@ void run_on_cpus(u32 nr, void (*fn)(void *), void *arg)
 		cpu_join(cpu);
 }
 
-unsigned locks_held(void)
+bool locks_held(void)
 {
-	return held[cpu_id()].nr;
+	return held[cpu_id()];
 }
 
 void lock_order(const struct spinlock *lock)
 {
-	u32 cpu = cpu_id();
-
-	for (unsigned i = 0; i < held[cpu].nr; i++)
-		if (held[cpu].lock[i]->rank >= lock->rank && held[cpu].lock[i] != lock)
+	for (const struct spinlock *h = held[cpu_id()]; h; h = h->below)
+		if (h->rank >= lock->rank && h != lock)
 			panic("spin_lock: CPU %u waits for '%s' while it holds '%s'\n"
-			      "  enum lock_rank (kernel/spinlock.h) has the order: the other first",
-			      cpu, lock->name, held[cpu].lock[i]->name);
+			      "  take the other first: enum lock_rank has the order",
+			      cpu_id(), lock->name, h->name);
 }
 
-void lock_taken(const struct spinlock *lock)
+void lock_taken(struct spinlock *lock)
 {
-	u32 cpu = cpu_id();
-
-	BUG_ON(held[cpu].nr == ARRAY_SIZE(held[cpu].lock));
-	held[cpu].lock[held[cpu].nr++] = lock;
+	lock->below = held[cpu_id()];
+	held[cpu_id()] = lock;
 }
 
-void lock_released(const struct spinlock *lock)
+void lock_released(struct spinlock *lock)
 {
-	u32 cpu = cpu_id();
-	unsigned i = 0;
+	struct spinlock **at = &held[cpu_id()];
 
-	while (held[cpu].lock[i] != lock)
-		i++;
-	held[cpu].lock[i] = held[cpu].lock[--held[cpu].nr];
+	while (*at != lock)
+		at = &(*at)->below;
+	*at = lock->below;
 }

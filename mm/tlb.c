@@ -32,7 +32,12 @@
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
 
-bool tlb_skip_flush;
+static void nothing(void)
+{
+}
+
+u32 tlb_skip_cpu;
+void (*tlb_at_flush)(void) = nothing;
 enum tlb_mode tlb_mode;
 struct walk walk_cache[NR_CPUS][WALK_CACHE];
 
@@ -54,13 +59,15 @@ static void flush_this_cpu(void *arg)
 {
 	const struct range *range = arg;
 
-	memset(walk_cache[cpu_id()], 0, sizeof(walk_cache[0]));
-	if (tlb_skip_flush)
+	if (tlb_skip_cpu == cpu_id() + 1)
 		return;
-	if (range->nr_pages)
+	memset(walk_cache[cpu_id()], 0, sizeof(walk_cache[0]));
+	if (range->nr_pages) {
 		mmu_flush_range(range->va, range->nr_pages);
-	else
+	} else {
 		mmu_flush_all();
+		tlb_at_flush();
+	}
 }
 
 static void flush_every_cpu(struct range range)
@@ -139,6 +146,11 @@ void tlb_defer_table(pte_t *table)
 	counts.tables_waiting++;
 	unlinked = tlb_next_flush();
 	spin_unlock(&tlb_lock, flags);
+}
+
+bool tlb_tables_waiting(void)
+{
+	return !tlb_flushed(__atomic_load_n(&unlinked, __ATOMIC_ACQUIRE));
 }
 
 u64 tlb_free_tables(void)

@@ -117,8 +117,8 @@ static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflag
 		if (va == end)
 			break;
 		let_interrupts_in(flags);
-		if (!nr) /* the ring is full */
-			stock_settle();
+		if (!nr)
+			stock_settle(true);
 	}
 }
 
@@ -403,7 +403,7 @@ static inline void uncount(struct vm_stock *stock, u64 nr_pages)
 static noinline void settle_if_due(void)
 {
 	if (stock_due(this_stock()) && !in_interrupt())
-		stock_settle();
+		stock_settle(false);
 }
 
 /* Any pointer, any size. */

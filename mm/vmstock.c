@@ -87,11 +87,13 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 	spin_unlock(&tables_lock, flags);
 	if (error)
 		return 0;
-	if (!make_tables(va - PAGE_SIZE, nr_pages + 1)) {
+	/* A CPU may still remember a table that was here before: flush, which no interrupt can. */
+	if (!make_tables(va - PAGE_SIZE, nr_pages + 1) || (in_interrupt() && tlb_tables_waiting())) {
 		window_put(va, nr_pages);
 		return 0;
 	}
-	tlb_free_tables(); /* a CPU may still remember one that was here before */
+	if (tlb_tables_waiting())
+		tlb_free_tables();
 	return va;
 }
 
@@ -252,7 +254,7 @@ static void close_batch(struct vm_stock *stock)
 /* If it has: what was in the batch is ready. Lists that nobody took from meanwhile go to others. */
 static void open_batch(struct vm_stock *stock, struct area_list *surplus)
 {
-	u64 share = nr_free_pages() / (8 * nr_cpus());
+	u64 share = nr_free_pages() / (4 * nr_cpus());
 
 	if (!stock->flush || !tlb_flushed(stock->flush))
 		return;
@@ -274,19 +276,31 @@ static void open_batch(struct vm_stock *stock, struct area_list *surplus)
 	}
 }
 
-void stock_settle(void)
+/* Another CPU's flush serves us, too: close now what its next one is to end. */
+static void at_flush(void)
+{
+	struct vm_stock *stock = this_stock();
+
+	if (stock && !stock->flush)
+		close_batch(stock);
+}
+
+void stock_settle(bool full)
 {
 	struct area_list surplus = { 0 };
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	u64 number;
 
-	close_batch(stock);
-	number = stock->flush;
-	irq_restore(flags);
-	tlb_flush(number);
-	flags = irq_save();
 	open_batch(stock, &surplus);
+	if (full || stock_due(stock)) {
+		close_batch(stock);
+		number = stock->flush;
+		irq_restore(flags);
+		tlb_flush(number);
+		flags = irq_save();
+		open_batch(stock, &surplus);
+	}
 	irq_restore(flags);
 	release_areas(&surplus);
 	trim_depot(DEPOT_MAX);
@@ -397,5 +411,6 @@ int stock_init(u32 cpu)
 	stock->mask = entries - 1;
 	stock->batch = entries / 2;
 	vm_stocks[cpu] = stock;
+	tlb_at_flush = at_flush;
 	return 0;
 }

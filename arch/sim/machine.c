@@ -118,18 +118,6 @@ void self_interrupt(void (*fn)(void *), void *arg)
 	irq_restore(flags);
 }
 
-u32 machine_cpus(void)
-{
-	return 1;
-}
-
-bool machine_start_cpu(u32 n, void *const stack[CPU_STACKS])
-{
-	(void)n;
-	(void)stack;
-	return false;
-}
-
 void cpu_wake(u32 cpu)
 {
 	(void)cpu;
@@ -139,20 +127,12 @@ void cpu_sleep(void)
 {
 }
 
-void stop_other_cpus(void)
+void nmi_other_cpus(void)
 {
 }
 
-void stop_this_cpu(vaddr_t frame)
+void report_trap(void)
 {
-	(void)frame;
-	machine_halt();
-}
-
-vaddr_t stopped_frame(u32 cpu)
-{
-	(void)cpu;
-	return 0;
 }
 
 /* Up the chain of frame pointers, as long as it rises within reach of a stack. */

@@ -1,32 +1,105 @@
 /*
- * power.c - the end: off, or again from the start.
+ * power.c - what firmware's tables tell: which CPUs there are, and how to switch off. The end.
  *
  * QEMU's isa-debug-exit comes first, since it alone carries a status; elsewhere it does nothing. A
  * PC is switched off through ACPI: the sleep type of state S5, with a bit that says "now", goes to
  * the power management control port. The FADT tells the port; the type is hidden in byte code (AML)
- * of the DSDT, as a package named _S5_. ACPI 6.4: 5.2.9, 7.4.2, 16.1; 20.2.5.4 for the package.
+ * of the DSDT, as a package named _S5_. The CPUs are in the MADT. All tables are found from the
+ * RSDP, at boot, while the first 4 GiB are mapped; each is believed only if in reach, long enough,
+ * and its bytes add up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 5.2.12, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
+#include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>
 
-enum { LENGTH = 4, HEADER_BYTES = 36, FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
+enum { LENGTH = 4, RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_XSDT = 24, RSDP_BYTES = 20 };
+enum { HEADER_BYTES = 36, FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
+enum { MADT_BYTES = 44, MADT_LAPIC = 0, MADT_X2APIC = 9, MADT_ENABLED = 1 };
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
+static const u8 *list;		/* of tables: XSDT or RSDT */
+static u32 address_bytes = 4;	/* of an entry in the list */
+u8 acpi_cpus[NR_CPUS];
+u32 nr_acpi_cpus;
 
-void power_init(void)
+static u32 get(const u8 *table, unsigned offset)
 {
-	const u8 *fadt = acpi_table("FACP", FADT_BYTES), *p;
-	const u8 *dsdt = acpi_find(acpi_get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES);
+	return table ? *(const u32 *)(table + offset) : 0;
+}
+
+static const u8 *table_at(u64 pa, const char *signature, u32 least)
+{
+	const u8 *p = phys_to_virt(paddr(pa));
+	u32 bytes;
+	u8 sum = 0;
+
+	/* The last 16 MiB that we reach are ROM and devices; the RSDP does not say its length. */
+	if (!pa || pa > 4 * GiB - 16 * MiB || memcmp(p, signature, strlen(signature)) != 0)
+		return NULL;
+	bytes = least == RSDP_BYTES ? least : get(p, LENGTH);
+	if (bytes < least || bytes > 16 * MiB)
+		return NULL;
+	while (bytes-- > 0)
+		sum += p[bytes];
+	return sum == 0 ? p : NULL;
+}
+
+static const u8 *find_table(const char *signature, u32 least)
+{
+	const u8 *table = NULL;
+	u64 pa = 0;
+
+	for (u32 at = HEADER_BYTES; !table && at + address_bytes <= get(list, LENGTH);
+	     at += address_bytes) {
+		memcpy(&pa, list + at, address_bytes);
+		table = table_at(pa, signature, least);
+	}
+	return table;
+}
+
+static void find_power(void)
+{
+	const u8 *fadt = find_table("FACP", FADT_BYTES), *p;
+	const u8 *dsdt = table_at(get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES);
 
 	/* Name _S5_, a package: its length, how many elements, each as 0, 1, or 0x0a and a byte. */
-	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= acpi_get(dsdt, LENGTH); at++)
+	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= get(dsdt, LENGTH); at++)
 		if (memcmp(dsdt + at, "_S5_\x12", 5) == 0) {
 			p = dsdt + at + 5;
 			p += (*p >> 6) + 2; /* the length's first byte says how many more it has */
 			pm1_sleep = 1 << 13 | (p[*p == 0x0a] & 7) << 10; /* SLP_EN, SLP_TYP */
-			pm1_port = acpi_get(fadt, FADT_PM1_PORT);
+			pm1_port = get(fadt, FADT_PM1_PORT);
 		}
+}
+
+/* Local APICs of CPUs that are there; others may be plugged in some day. Ours have ids of 8 bits. */
+static void find_cpus(const u8 *madt)
+{
+	const u8 *p;
+
+	for (u32 at = MADT_BYTES; at + 12 <= get(madt, LENGTH) && madt[at + 1]; at += p[1]) {
+		bool x2 = (p = madt + at)[0] == MADT_X2APIC;
+		u32 id = x2 ? get(p, 4) : p[3], flags = get(p, x2 ? 8 : 4);
+
+		if ((x2 || *p == MADT_LAPIC) && (flags & MADT_ENABLED) && id < 255 &&
+		    nr_acpi_cpus++ < NR_CPUS)
+			acpi_cpus[nr_acpi_cpus - 1] = id;
+	}
+}
+
+void acpi_init(u64 rsdp_pa)
+{
+	const u8 *rsdp = table_at(rsdp_pa, "RSD PTR ", RSDP_BYTES);
+
+	if (rsdp && rsdp[RSDP_REVISION] >= 2)
+		list = table_at(*(const u64 *)(rsdp + RSDP_XSDT), "XSDT", HEADER_BYTES);
+	if (list)
+		address_bytes = 8;
+	else
+		list = table_at(get(rsdp, RSDP_RSDT), "RSDT", HEADER_BYTES);
+	find_power();
+	find_cpus(find_table("APIC", MADT_BYTES));
 }
 
 void machine_exit(int status)

@@ -1,25 +1,21 @@
 /*
  * smp.c - many CPUs: how they come, how one calls all others, how a panic stops them.
  *
- * Firmware names the CPUs in its MADT (ACPI 6.4, 5.2.12). They come one after the other: ap_start
- * invites one by the id of its local APIC; INIT and SIPI start it at the trampoline. It changes
- * AP_INVITED to AP_CAME, gets ready, and changes that to AP_READY. Who is so late that we have lost
- * patience finds something else there and halts: each step is one compare and swap, so both sides
- * agree. What it may have begun to use then stays its own, and no other CPU is started that way.
+ * Firmware says which there are. They come one by one: INIT and SIPI start one at the trampoline,
+ * where it must take the invitation that bears its id before it may touch anything (boot/entry.S).
+ * If it has not done so in time we take that back, so it may come whenever it likes.
  *
- * One call is in flight at a time. Its caller holds the right to call, taken by compare and swap;
- * writes down what to do; gives the call a number, one more than the last; interrupts the others;
- * and waits until each has written that number behind its name. A CPU serves the call when it sees
- * a number that it has not begun: in the interrupt, or by cpu_serve() where it waits itself.
+ * One call is in flight at a time. Its caller holds the right to call; writes down what to do; gives
+ * the call a number, one more than the last; interrupts all others; and waits until each has written
+ * that number behind its name. A CPU serves the call when it sees a number that it has not begun: in
+ * the interrupt, or by cpu_serve() where it waits itself. It notes the number first and masks
+ * interrupts, so it serves no call twice; the number is written last, and nothing is written anew
+ * before all are done, so it serves none that is stale.
  *
- * Once each: a CPU notes the number before it begins, interrupts masked, so that neither interrupt
- * nor a cpu_serve() inside fn finds it new. Never a stale or torn call: the number is written last,
- * and nothing is written anew before all have done the call.
- *
- * No deadlock: who waits for the right serves, interrupts masked or not. Who has the right waits for
- * CPUs that wait for the right (they serve), that spin on a lock or mask interrupts for a while
- * (nobody calls while holding a lock, so both end) or that run on (they are interrupted). fn itself
- * waits for no call: nobody may call in an interrupt. So each call ends, and the right is free.
+ * No deadlock: who waits for the right serves, interrupts masked or not. Who has it waits for CPUs
+ * that wait for it (they serve), that spin on a lock or mask interrupts (for a while: nobody calls
+ * with a lock held), or that run on (they are interrupted). fn waits for no call: nobody may call in
+ * an interrupt. So each call ends. Intel SDM Vol. 3A, 9.4, 11.4 to 11.8.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -28,49 +24,44 @@
 #include <kernel/smp.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
+#include <mm/mm.h>
+#include <mm/pagetable.h>
+#include <mm/vmalloc.h>
 
-enum { AP_INVITED = 0x100, AP_CAME = 0x200, AP_READY = 0x300, AP_LATE = 0x400 };
-enum { MADT_BYTES = 44, MADT_LAPIC = 0, MADT_X2APIC = 9, MADT_ENABLED = 1 };
-#define PATIENCE (1ul << 33) /* cycles: some seconds; a SIPI every so many: a millisecond or so */
-#define SIPI_PERIOD (1ul << 22)
+enum { ID = 0x20, PRIORITY = 0x80, END = 0xb0, SPURIOUS = 0xf0, COMMAND = 0x300, TARGET = 0x310 };
+enum { TIMER = 0x320, LINT0 = 0x350, LINT1 = 0x360 }; /* the local APIC's registers */
+enum { BUSY = 1 << 12, ON = 1 << 8, MASKED = 1 << 16, OTHERS = 3 << 18, INVITED = 0x100 };
+enum { NMI = 4 << 8, INIT = 5 << 8, STARTUP = 6 << 8, FROM_PIC = 7 << 8 };
+#define PATIENCE (1ul << 33)	/* cycles: some seconds */
+#define SIPI_PERIOD (1ul << 22) /* a millisecond or so: a CPU that has just got INIT may miss one */
 
-extern struct { /* boot/entry.S */
-	void (*function)(void);
-	void *stack;
-	u64 root;
-} continue_at;
 extern struct {
-	u32 state; /* of the above, plus the id of the CPU that is being started; 0: none is */
-	u32 root, cr4;
-} ap_start;
-extern pte_t early_root[PT_ENTRIES], early_root5[PT_ENTRIES];
+	void (*code)(void);
+	void *stack;
+	u64 early_root, root;
+} continue_at; /* this and what follows: boot/entry.S */
+extern u32 invited;
 extern const char trampoline[], trampoline_end[];
-
 paddr_t trampoline_page;
-static u8 named[NR_CPUS]; /* ids of local APICs, this CPU's first */
-static u32 nr_named = 1;
-static void *ap_stacks[CPU_STACKS]; /* of the CPU that is being started */
 
-static u32 running = 1; /* nr_cpus() */
+static volatile u32 *lapic;
+static void *ap_stacks[CPU_STACKS]; /* of the CPU that is being started */
+static u32 running = 1;
 static u64 ipis;
 
 static struct {
-	u32 caller; /* 1 + the CPU that has the right to call; 0: none */
+	bool busy; /* some CPU has the right to call */
 	u64 number;
 	void (*fn)(void *);
 	void *arg;
 } call;
 
-static struct aligned_to(64)
-{
+static struct {
 	u64 begun, done;    /* numbers of calls */
 	void (*fn)(void *); /* of self_interrupt() */
 	void *arg;
-	vaddr_t stopped; /* for stopped_frame() */
 	u32 lapic_id;
-}
-served[NR_CPUS];
-static bool stopping;
+} aligned_to(64) cpus[NR_CPUS];
 
 u32 nr_cpus(void)
 {
@@ -82,103 +73,115 @@ u64 nr_ipis(void)
 	return __atomic_load_n(&ipis, __ATOMIC_RELAXED);
 }
 
+/* To one CPU, or to all others, whatever its number then. */
 static void send(u32 cpu, u32 command)
 {
-	__atomic_add_fetch(&ipis, 1, __ATOMIC_RELAXED);
-	lapic_send(served[cpu].lapic_id, command);
+	irqflags_t flags = irq_save();
+
+	__atomic_add_fetch(&ipis, command & OTHERS ? running - 1 : 1, __ATOMIC_RELAXED);
+	while (lapic[COMMAND / 4] & BUSY)
+		cpu_relax();
+	lapic[TARGET / 4] = cpus[cpu].lapic_id << 24;
+	lapic[COMMAND / 4] = command;
+	irq_restore(flags);
 }
 
-void smp_find(void)
+/* CPU 0's passes on what the old PICs have. */
+static void lapic_init(bool first)
 {
-	const u8 *madt = acpi_table("APIC", MADT_BYTES), *entry;
-	u32 at, id, flags, self;
-
-	asm("cpuid" : "=b"(self) : "a"(1) : "ecx", "edx");
-	named[0] = self >> 24;
-	for (at = MADT_BYTES; at + 8 <= acpi_get(madt, 4) && madt[at + 1] >= 8; at += entry[1]) {
-		entry = madt + at;
-		id = *entry == MADT_X2APIC ? acpi_get(entry, 4) : entry[3];
-		flags = acpi_get(entry, *entry == MADT_X2APIC ? 8 : 4);
-		if ((*entry == MADT_LAPIC || *entry == MADT_X2APIC) && (flags & MADT_ENABLED) &&
-		    id != named[0] && id < 255 && nr_named++ < NR_CPUS)
-			named[nr_named - 1] = id;
-	}
+	lapic[PRIORITY / 4] = 0;
+	lapic[TIMER / 4] = MASKED;
+	lapic[LINT0 / 4] = first ? FROM_PIC : MASKED;
+	lapic[LINT1 / 4] = first ? NMI : MASKED;
+	lapic[SPURIOUS / 4] = ON | VEC_SPURIOUS;
 }
 
-u32 machine_cpus(void)
+/* PAGE_KERNEL is cached, but firmware's MTRRs say otherwise there, and they win. */
+static bool lapic_map(void)
 {
-	bool usable = lapic_init();
+	u32 low, high;
+	paddr_t base;
 
-	if (usable) {
-		served[0].lapic_id = lapic_id();
-		asm volatile("sti");
-	}
-	if (nr_named > 1 && !(usable && trampoline_page.v))
-		printk_line("there is no %s",
-			    usable ? "free page below 1 MiB" : "usable local APIC");
-	return usable && trampoline_page.v ? nr_named : 1;
-}
-
-/* One step of the protocol above; both sides take theirs so. */
-static bool step(u32 from, u32 to)
-{
-	return __atomic_compare_exchange_n(&ap_start.state, &from, to, false, __ATOMIC_ACQ_REL,
-					   __ATOMIC_RELAXED);
+	asm volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(0x1b)); /* IA32_APIC_BASE */
+	base = paddr(((u64)high << 32 | low) & PTE_ADDRESS);
+	if ((low & 0xc00) != 0x800) /* off, or not in memory but among the registers (x2APIC) */
+		return false;
+	lapic = phys_to_virt(base);
+	return pt_map(&kernel_pt, (vaddr_t)lapic, base, 1, PAGE_KERNEL) == 0;
 }
 
 static void ap_main(void)
 {
 	cpu_init(running, ap_stacks);
-	if (!lapic_init() || !step(lapic_id() | AP_CAME, lapic_id() | AP_READY))
-		machine_halt();
+	lapic_init(false);
+	__atomic_add_fetch(&running, 1, __ATOMIC_RELEASE);
 	asm volatile("sti");
 	cpu_idle();
 }
 
-/* Where a CPU goes from the trampoline: by the early tables, with 0 mapped again, to ap_main(). */
-static void prepare(void *const stack[CPU_STACKS])
+/* Start the CPU with this local APIC as number nr_cpus(). False: it did not come. */
+static bool start(u32 id)
 {
-	pte_t *root = address_map.levels == 5 ? early_root5 : early_root;
-
-	memcpy(phys_to_virt(trampoline_page), trampoline, trampoline_end - trampoline);
-	memcpy(ap_stacks, stack, sizeof(ap_stacks));
-	root[0] = root[273];
-	ap_start.root = virt_to_phys(root).v;
-	ap_start.cr4 = READ_CR(4) & (CR4_PAE | CR4_PGE | CR4_LA57);
-	continue_at.function = ap_main;
-	continue_at.stack = cpu_stack_top(stack[BOOT_STACK]);
-	continue_at.root = mmu_root().v;
-}
-
-bool machine_start_cpu(u32 n, void *const stack[CPU_STACKS])
-{
+	u32 cpu = running, invitation = INVITED | id;
 	u64 began = cycles(), next = 0, waited;
-	u32 id = named[n];
 
-	if (ap_start.state) /* held by one that was late */
-		return false;
-	prepare(stack);
-	served[running].lapic_id = id;
-	served[running].begun = served[running].done = call.number;
-	__atomic_store_n(&ap_start.state, id | AP_INVITED, __ATOMIC_RELEASE);
-	lapic_send(id, LAPIC_INIT);
-	while (!step(id | AP_READY, 0)) {
+	continue_at.code = ap_main;
+	continue_at.stack = cpu_stack_top(ap_stacks[BOOT_STACK]);
+	continue_at.root = mmu_root().v;
+	cpus[cpu].lapic_id = id;
+	cpus[cpu].begun = cpus[cpu].done = call.number;
+	__atomic_store_n(&invited, invitation, __ATOMIC_RELEASE);
+	send(cpu, INIT);
+	do {
 		waited = cycles() - began;
-		if (waited > PATIENCE && step(id | AP_INVITED, 0))
+		if (waited > PATIENCE && __atomic_exchange_n(&invited, 0, __ATOMIC_ACQ_REL))
 			return false;
-		if (waited > 2 * PATIENCE && step(id | AP_CAME, AP_LATE))
-			return false;
-		if (waited >= next) { /* the first may be too early; once it runs, it knows none */
-			lapic_send(id, LAPIC_STARTUP | trampoline_page.v >> PAGE_SHIFT);
+		if (waited >= next && __atomic_load_n(&invited, __ATOMIC_RELAXED)) {
+			send(cpu, STARTUP | trampoline_page.v >> PAGE_SHIFT);
 			next = waited + SIPI_PERIOD;
 		}
 		cpu_relax();
-	}
-	__atomic_store_n(&running, running + 1, __ATOMIC_RELEASE);
+	} while (nr_cpus() == cpu);
 	return true;
 }
 
-/* Being told */
+static const char *bring_up(u32 id)
+{
+	static u32 prepared; /* the number for which mm/ has what it needs */
+	bool memory = prepared == running || !mm_cpu_init(running);
+
+	prepared = memory ? running : prepared;
+	for (unsigned i = 0; i < CPU_STACKS; i++)
+		memory &= (ap_stacks[i] = memory ? vmalloc(STACK_BYTES) : NULL) != NULL;
+	if (memory && start(id))
+		return NULL;
+	for (unsigned i = 0; i < CPU_STACKS; i++)
+		vfree(ap_stacks[i]);
+	return memory ? "did not come up" : "finds no memory";
+}
+
+void smp_init(void)
+{
+	pte_t *root = phys_to_virt(paddr(continue_at.early_root));
+	bool usable = lapic_map() && trampoline_page.v;
+	const char *why;
+	u32 self;
+
+	if (nr_acpi_cpus > 1 && !usable)
+		printk_line("one CPU only: no local APIC in memory, or no room below 1 MiB");
+	if (nr_acpi_cpus > NR_CPUS)
+		printk_line("of %u CPUs some are left out: %u are enough", nr_acpi_cpus, NR_CPUS);
+	if (!usable)
+		return;
+	cpus[0].lapic_id = self = lapic[ID / 4] >> 24;
+	lapic_init(true);
+	asm volatile("sti");
+	root[0] = root[273]; /* the identity map, for those who come from the trampoline */
+	memcpy(phys_to_virt(trampoline_page), trampoline, trampoline_end - trampoline);
+	for (u32 i = 0; i < MIN(nr_acpi_cpus, NR_CPUS); i++)
+		if (acpi_cpus[i] != self && running < NR_CPUS && (why = bring_up(acpi_cpus[i])))
+			printk_line("the CPU with APIC id %u %s: left out", acpi_cpus[i], why);
+}
 
 void cpu_serve(void)
 {
@@ -186,24 +189,24 @@ void cpu_serve(void)
 	irqflags_t flags;
 	u64 number;
 
-	if (served[cpu].begun == __atomic_load_n(&call.number, __ATOMIC_RELAXED))
+	if (cpus[cpu].begun == __atomic_load_n(&call.number, __ATOMIC_RELAXED))
 		return;
 	ASSERT(!locks_held());
 	flags = irq_save(); /* only now: an interrupt may just have served this and the next */
 	number = __atomic_load_n(&call.number, __ATOMIC_ACQUIRE);
-	if (served[cpu].begun != number) {
-		served[cpu].begun = number;
-		interrupt_enter();
+	if (cpus[cpu].begun != number) {
+		cpus[cpu].begun = number;
+		interrupt_nest(1);
 		call.fn(call.arg);
-		interrupt_leave();
-		__atomic_store_n(&served[cpu].done, number, __ATOMIC_RELEASE);
+		interrupt_nest(-1);
+		__atomic_store_n(&cpus[cpu].done, number, __ATOMIC_RELEASE);
 	}
 	irq_restore(flags);
 }
 
 void on_other_cpus(void (*fn)(void *), void *arg)
 {
-	u32 nr = nr_cpus(), cpu = cpu_id(), nobody = 0;
+	u32 nr = nr_cpus(), cpu = cpu_id();
 	irqflags_t flags;
 
 	BUG_ON(in_interrupt());
@@ -211,22 +214,19 @@ void on_other_cpus(void (*fn)(void *), void *arg)
 	if (nr == 1)
 		return;
 	flags = irq_save();
-	for (; !__atomic_compare_exchange_n(&call.caller, &nobody, cpu + 1, false, __ATOMIC_ACQUIRE,
-					    __ATOMIC_RELAXED);
-	     nobody = 0) {
+	while (__atomic_exchange_n(&call.busy, true, __ATOMIC_ACQUIRE)) {
 		cpu_serve();
 		cpu_relax();
 	}
 	call.fn = fn;
 	call.arg = arg;
-	served[cpu].begun = served[cpu].done = call.number + 1;
+	cpus[cpu].begun = cpus[cpu].done = call.number + 1;
 	__atomic_store_n(&call.number, call.number + 1, __ATOMIC_RELEASE);
-	__atomic_add_fetch(&ipis, nr - 1, __ATOMIC_RELAXED);
-	lapic_send(0, LAPIC_OTHERS | VEC_CALL);
-	for (cpu = 0; cpu < nr; cpu++)
-		while (__atomic_load_n(&served[cpu].done, __ATOMIC_ACQUIRE) != call.number)
+	send(0, OTHERS | VEC_CALL);
+	for (u32 i = 0; i < nr; i++)
+		while (__atomic_load_n(&cpus[i].done, __ATOMIC_ACQUIRE) != call.number)
 			cpu_relax();
-	__atomic_store_n(&call.caller, 0, __ATOMIC_RELEASE);
+	__atomic_store_n(&call.busy, false, __ATOMIC_RELEASE);
 	irq_restore(flags);
 }
 
@@ -235,10 +235,11 @@ void self_interrupt(void (*fn)(void *), void *arg)
 	irqflags_t flags = irq_save();
 	u32 cpu = cpu_id();
 
-	served[cpu].arg = arg;
-	served[cpu].fn = fn;
+	BUG_ON(!lapic);
+	cpus[cpu].arg = arg;
+	cpus[cpu].fn = fn;
 	send(cpu, VEC_SELF);
-	while (__atomic_load_n(&served[cpu].fn, __ATOMIC_RELAXED))
+	while (__atomic_load_n(&cpus[cpu].fn, __ATOMIC_RELAXED))
 		asm volatile("sti; nop; cli" ::: "memory");
 	irq_restore(flags);
 }
@@ -248,63 +249,33 @@ void cpu_wake(u32 cpu)
 	send(cpu, VEC_WAKE);
 }
 
+/* sti lets none in before hlt has begun, so none is missed. */
 void cpu_sleep(void)
 {
-	asm volatile("sti; hlt; cli" ::
-			     : "memory"); /* sti lets none in before hlt: none is missed */
+	asm volatile("sti; hlt; cli" ::: "memory");
 }
 
 void interrupt(u64 vector)
 {
 	u32 cpu = cpu_id();
 
-	interrupt_enter();
+	interrupt_nest(1);
 	if (vector < VEC_CALL) /* COM1, or a spurious one (8259A): others are masked */
 		serial_irq_came = true;
-	else if (vector < VEC_SPURIOUS)
-		lapic_end();
+	else if (vector != VEC_SPURIOUS)
+		lapic[END / 4] = 0;
 	if (vector == VEC_CALL)
 		cpu_serve();
 	if (vector == VEC_SELF) {
-		served[cpu].fn(served[cpu].arg);
-		__atomic_store_n(&served[cpu].fn, NULL, __ATOMIC_RELAXED);
+		cpus[cpu].fn(cpus[cpu].arg);
+		__atomic_store_n(&cpus[cpu].fn, NULL, __ATOMIC_RELAXED);
 	}
-	interrupt_leave();
+	interrupt_nest(-1);
 }
 
-/* Being stopped */
-
-void stop_other_cpus(void)
+void nmi_other_cpus(void)
 {
-	u32 nr = nr_cpus(), self = cpu_id();
-	u64 began;
-
-	__atomic_store_n(&stopping, true, __ATOMIC_RELEASE);
-	for (u32 cpu = 0; cpu < nr; cpu++)
-		if (cpu != self)
-			send(cpu, LAPIC_NMI);
-	began = cycles();
-	for (u32 cpu = 0; cpu < nr; cpu++)
-		while (cpu != self && !stopped_frame(cpu) && cycles() - began < PATIENCE)
-			cpu_relax();
-}
-
-vaddr_t stopped_frame(u32 cpu)
-{
-	return __atomic_load_n(&served[cpu].stopped, __ATOMIC_ACQUIRE);
-}
-
-void stop_this_cpu(vaddr_t frame)
-{
-	__atomic_store_n(&served[cpu_id()].stopped, frame, __ATOMIC_RELEASE);
-	machine_halt();
-}
-
-bool stop_if_told(const struct trap_frame *f)
-{
-	if (!__atomic_load_n(&stopping, __ATOMIC_ACQUIRE) || panicking())
-		return false;
-	if (!panic_begun())
-		stop_this_cpu((vaddr_t)f - 16); /* the frame that traps.S made */
-	return true;
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		if (cpu != cpu_id())
+			send(cpu, NMI);
 }

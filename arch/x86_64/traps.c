@@ -27,6 +27,7 @@ static const char *const registers[] = { "r15", "r14", "r13", "r12", "r11", "r10
 extern const char probe_done[], probe_failed[]; /* in traps.S */
 
 static struct fault probe_faults[NR_CPUS];
+static const struct trap_frame *trapped[NR_CPUS]; /* to be reported */
 
 const struct fault *last_probe_fault(void)
 {
@@ -74,9 +75,8 @@ static const char *name_of(const struct trap_frame *f)
 }
 
 /* The registers, and what lies behind it, as far as the frame tells. */
-static void report(const void *frame)
+static void report(const struct trap_frame *f)
 {
-	const struct trap_frame *f = frame;
 	struct fault fault = read_fault(f, ACCESS_WRITE, READ_CR(2));
 
 	printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name_of(f),
@@ -98,13 +98,23 @@ static void report(const void *frame)
 		explain_fault(&fault);
 }
 
+void report_trap(void)
+{
+	const struct trap_frame *f = trapped[cpu_id()];
+
+	trapped[cpu_id()] = NULL;
+	if (f)
+		report(f);
+}
+
 void trap(struct trap_frame *f)
 {
 	if (f->vector >= VEC_IRQ)
 		return interrupt(f->vector);
-	if (f->vector == VEC_NMI && stop_if_told(f))
+	if (f->vector == VEC_NMI && panic_elsewhere((vaddr_t)f - 16)) /* see traps.S */
 		return;
-	if (!recover_probe(f))
-		panic_after(report, f, "%s, error code 0x%lx, at %pS", name_of(f), f->error,
-			    (void *)f->rip);
+	if (recover_probe(f))
+		return;
+	trapped[cpu_id()] = f;
+	panic("%s, error code 0x%lx, at %pS", name_of(f), f->error, (void *)f->rip);
 }

@@ -20,22 +20,11 @@ _Noreturn void machine_halt(void); /* interrupts off, for ever */
 #define CPU_STACKS 4
 #define STACK_BYTES (16 * KiB)
 
-/* How many CPUs firmware names, after boot: number 0 is this one. At most NR_CPUS. */
-u32 machine_cpus(void);
-
-/*
- * Start number n of them, as CPU nr_cpus(), which rises: it goes to cpu_idle() (kernel/smp.h). False:
- * it did not come within seconds. Its stacks stay its own, for it may still come and must then halt.
- */
-must_check bool machine_start_cpu(u32 n, void *const stack[CPU_STACKS]);
-
 void cpu_wake(u32 cpu); /* end its cpu_sleep() */
 void cpu_sleep(void);	/* interrupts on, sleep until one came, off again. With interrupts off. */
 
-/* Stop all CPUs but this one for ever, wherever they are. Who does not obey in time is left. */
-void stop_other_cpus(void);
-_Noreturn void stop_this_cpu(vaddr_t frame);
-vaddr_t stopped_frame(u32 cpu); /* where one was then: for backtrace(); 0: it did not stop */
+void nmi_other_cpus(
+	void); /* interrupt them even where they mask interrupts: see panic_elsewhere() */
 
 /* A memory access that the CPU refused. Intel SDM Vol. 3A, 6.15 "Page-Fault Exception". */
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
@@ -54,6 +43,8 @@ const struct fault *last_probe_fault(void);
 
 /* Try to execute at va: true if that returned (va held a RET), false if the fetch faulted. */
 must_check bool probe_fetch(vaddr_t va);
+
+void report_trap(void); /* registers and explanation, if this CPU is in an exception; once */
 
 /* Return addresses of the callers, innermost first, from frame pointer fp (0: ours). How many. */
 unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp);

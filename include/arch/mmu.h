@@ -9,12 +9,17 @@
 
 #include <kernel/types.h>
 
-/* What a mapping permits. There is no word for writable and executable: W^X by construction. */
+/*
+ * What a mapping permits. There is no word for writable and executable: W^X by construction. With
+ * | PAGE_WC or PAGE_UC it is not cached, as devices want it: write-combining, or not at all.
+ */
 typedef enum pgprot {
 	PAGE_NONE,	 /* not mapped at all */
 	PAGE_KERNEL_RO,	 /* r-- */
 	PAGE_KERNEL,	 /* rw- */
 	PAGE_KERNEL_ROX, /* r-x */
+	PAGE_WC = 4,
+	PAGE_UC = 12,
 } pgprot_t;
 
 /*
@@ -26,7 +31,8 @@ typedef enum pgprot {
  *	bool pte_present(pte_t);
  *	bool pte_is_leaf(pte_t, int level);		 of a present entry
  *	paddr_t pte_paddr(pte_t, int level);		 of a present entry: the page or table
- *	pgprot_t pte_pgprot(pte_t);			 of a present leaf
+ *	pgprot_t pte_pgprot(pte_t);			 of a present leaf: what it permits
+ *	pgprot_t pte_type(pte_t);			 of a present leaf: 0, PAGE_WC or PAGE_UC
  *	bool pte_forbidden(pte_t);			 of a leaf: W and X, or user: never right
  *	pte_t pte_get(const pte_t *);			 one read, never torn or cached
  *	void pte_set(pte_t *, pte_t);			 one write

@@ -15,12 +15,10 @@
  */
 _Noreturn void panic(const char *fmt, ...) printf_like(1, 2);
 
-/* The same, but tell(arg) prints first, when no other CPU does any more. */
-_Noreturn void panic_after(void (*tell)(const void *), const void *arg, const char *fmt, ...)
-	printf_like(3, 4);
+bool panicking(void); /* is this CPU reporting a panic? All others stand: wait for no lock */
 
-bool panicking(void);	/* is this CPU reporting a panic? All others stand: wait for no lock */
-bool panic_begun(void); /* is it in a panic that is not caught? Then it stops by itself */
+/* For an NMI that came at frame (as for backtrace): false, unless it is another CPU's panic. Stops. */
+bool panic_elsewhere(vaddr_t frame);
 
 /*
  * Run fn(arg). True if it panicked: the message is in msg (cut to bytes), not printed. May nest. A

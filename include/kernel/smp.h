@@ -8,7 +8,10 @@
 
 #include <arch/cpu.h>
 
-/* Bring up all CPUs that the machine names, after mm_init(). One that does not come is reported. */
+/*
+ * Bring up all CPUs that firmware names, after mm_init(), each on a stack of its own from vmalloc.
+ * One that does not come is reported. Interrupts are on from here. In arch.
+ */
 void smp_init(void);
 
 _Noreturn void cpu_idle(void); /* all that a CPU but 0 does; arch calls it there */

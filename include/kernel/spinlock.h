@@ -20,13 +20,13 @@ enum lock_rank {
 	LOCK_SLAB,
 	LOCK_PAGES, /* the buddy's lists */
 	LOCK_CONSOLE,
-	LOCK_NR_RANKS,
 };
 
 struct spinlock {
 	u32 owner; /* 0: free; otherwise 1 + the holder's CPU number */
 	enum lock_rank rank;
 	const char *name;
+	struct spinlock *below; /* while held, in checking builds: what this CPU took before */
 };
 
 #define SPINLOCK(name_, rank_)                   \
@@ -34,11 +34,11 @@ struct spinlock {
 		.name = (name_), .rank = (rank_) \
 	}
 
-/* What this CPU holds, kept in checking builds only; kernel/smp.c. */
-unsigned locks_held(void);
-void lock_order(const struct spinlock *lock); /* panics if it may not wait for this one now */
-void lock_taken(const struct spinlock *lock);
-void lock_released(const struct spinlock *lock);
+/* Only in checking builds; kernel/smp.c. Does this CPU hold any? Panic if it may not wait for it. */
+bool locks_held(void);
+void lock_order(const struct spinlock *lock);
+void lock_taken(struct spinlock *lock);
+void lock_released(struct spinlock *lock);
 
 static inline bool spin_is_mine(const struct spinlock *lock)
 {

@@ -62,7 +62,7 @@ typedef void (*complain_fn)(const char *fmt, ...) printf_like(1, 2);
 	})
 
 /* What can fail returns 0 or one of these, negated, as in Linux. */
-enum { ENOENT = 2, ENOMEM = 12, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };
+enum { ENOENT = 2, ENOMEM = 12, EACCES = 13, EEXIST = 17, EINVAL = 22, ENOSPC = 28 };
 
 static inline paddr_t paddr(u64 v)
 {

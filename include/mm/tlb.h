@@ -35,6 +35,8 @@ void tlb_flush_range(vaddr_t va, u64 nr_pages); /* these pages only, on every CP
 /* Free a page table that was unlinked (see pt_prune) after the next flush. Any lock may be held. */
 void tlb_defer_table(pte_t *table);
 
+bool tlb_tables_waiting(void); /* is one not flushed yet? */
+
 /* Flush if need be, and free them; from here on no CPU walks one. How many. No lock held. */
 u64 tlb_free_tables(void);
 
@@ -76,4 +78,5 @@ struct tlb_stats {
 void tlb_stats(struct tlb_stats *stats);
 void tlb_count_released(u64 nr_pages); /* whoever keeps what waits */
 
-extern bool tlb_skip_flush; /* negative control, for tests: flushes are counted but not done */
+extern void (*tlb_at_flush)(void); /* called on each CPU when it has flushed everything; set once */
+extern u32 tlb_skip_cpu; /* negative control, for tests: 1 + the CPU that does not flush; 0: all do */

@@ -2,11 +2,13 @@
  * vmalloc.h - memory contiguous in virtual addresses, from frames that lie anywhere.
  *
  * Names and meanings are those of Linux's vmalloc.h. There is no list of areas: the non-present
- * entry of the guard page before each is its descriptor. Any context, no lock of mm/ held. Freeing
- * what is not the start of a live area panics and says what it is; nothing has changed then.
+ * entry of the guard page before each is its descriptor. Any context, no lock held; what makes areas
+ * gives in an interrupt only what this CPU has in stock. Freeing what is not the start of a live
+ * area of the right kind panics and says what it is; nothing has changed then.
  */
 #pragma once
 
+#include <mm/slab.h>
 #include <mm/vmarea.h>
 
 #define VMALLOC_START (address_map.vmalloc_start)
@@ -15,10 +17,11 @@
 /* What an area is; in its descriptor. */
 enum vm_kind {
 	VM_NONE,
-	VM_ALLOC, /* vmalloc: the frames are its own */
-	VM_MAP,	  /* vmap: the frames are somebody's */
-	VM_STACK, /* a kernel stack */
-	VM_FREED, /* unmapped; its addresses wait for the flush, or for the next of its size */
+	VM_ALLOC,   /* vmalloc: the frames are its own */
+	VM_MAP,	    /* vmap, vmap_pfn: the frames are somebody's */
+	VM_STACK,   /* a kernel stack: as VM_ALLOC */
+	VM_FREED,   /* unmapped; its addresses wait for the flush, or for the next of its size */
+	VM_IOREMAP, /* ioremap: a device's registers or memory */
 	VM_NR_KINDS,
 };
 
@@ -33,23 +36,98 @@ struct vm_area {
 /* Rounded up to pages; NULL: 0 bytes, overflow, or no room in RAM or window. Contents undefined. */
 must_check void *vmalloc(u64 bytes);
 must_check void *vzalloc(u64 bytes); /* all zeros */
-must_check static inline void *vmalloc_array(u64 n, u64 bytes)
+must_check void *__vmalloc(u64 bytes, gfp_t gfp);
+
+/* The same, in leaves of 2 MiB as far as aligned blocks are to be had; then it is aligned so, too. */
+must_check void *vmalloc_huge(u64 bytes, gfp_t gfp);
+
+/*
+ * The same, all of it and its guard inside [lo, hi), aligned to align (a power of two >= PAGE_SIZE),
+ * mapped with prot; VM_ALLOW_HUGE_VMAP: as vmalloc_huge. Linux: __vmalloc_node_range.
+ */
+#define VM_ALLOW_HUGE_VMAP 1u
+must_check void *__vmalloc_range(u64 bytes, u64 align, vaddr_t lo, vaddr_t hi, gfp_t gfp,
+				 pgprot_t prot, unsigned flags);
+
+/* Free what these gave; NULL is nothing. Needs no memory. The frames follow after the flush. */
+void vfree(const void *p);
+
+/* Resize as krealloc does; less stays where it is. With __GFP_ZERO, whole pages that come are 0. */
+must_check void *vrealloc(const void *p, u64 bytes, gfp_t gfp);
+
+/* kmalloc if that has a block at hand, else, above a page, vmalloc; kvfree frees either. */
+must_check static inline void *kvmalloc(u64 bytes, gfp_t gfp)
+{
+	void *p = kmalloc(bytes, bytes > PAGE_SIZE ? gfp | __GFP_NORECLAIM : gfp);
+
+	return p || bytes <= PAGE_SIZE ? p : __vmalloc(bytes, gfp);
+}
+
+#define kvzalloc(bytes, gfp) kvmalloc(bytes, (gfp) | __GFP_ZERO)
+void kvfree(const void *p);
+
+/* n objects of so many bytes; NULL also if the product overflows. c: all zeros. */
+static inline u64 array_bytes(u64 n, u64 bytes)
 {
 	u64 product;
 
-	return __builtin_mul_overflow(n, bytes, &product) ? NULL : vmalloc(product);
+	return __builtin_mul_overflow(n, bytes, &product) ? 0 : product;
 }
 
-/* Free what vmalloc gave; NULL is nothing. Needs no memory. The frames follow after the flush. */
-void vfree(const void *p);
+#define vmalloc_array(n, bytes) vmalloc(array_bytes(n, bytes))
+#define vcalloc(n, bytes) vzalloc(array_bytes(n, bytes))
+#define kvmalloc_array(n, bytes, gfp) kvmalloc(array_bytes(n, bytes), gfp)
+#define kvcalloc(n, bytes, gfp) kvzalloc(array_bytes(n, bytes), gfp)
 
 /*
  * Map count frames side by side, PAGE_KERNEL or PAGE_KERNEL_RO. They stay the caller's, who may not
  * free them before vunmap and the flush (vm_unmap_aliases). NULL: count is 0, a frame is free,
- * reserved or a page table, prot is another (ROX: the direct map could write it), or no room.
+ * reserved, a page table or code, prot is another (ROX: the direct map could write it), or no room.
  */
 must_check void *vmap(struct page **pages, u64 count, pgprot_t prot);
 void vunmap(const void *p);
+
+/*
+ * The same, PAGE_KERNEL, and vfree frees the frames (Linux: VM_MAP_PUT_PAGES). They must be single
+ * ones from alloc_pages, each once. NULL, also if not: they are the caller's, as before.
+ */
+must_check void *vmap_put_pages(struct page **pages, u64 count);
+
+/* Frames of no RAM, by number; prot also with PAGE_WC or PAGE_UC. vunmap. NULL as for vmap. */
+must_check void *vmap_pfn(const u64 *pfns, u64 count, pgprot_t prot);
+
+/* As vmap and vunmap, PAGE_KERNEL, for short: our stocks make the fast way the only one. */
+must_check void *vm_map_ram(struct page **pages, u64 count);
+void vm_unmap_ram(const void *p, u64 count); /* count as it was mapped, or it panics */
+
+/*
+ * A device's registers, uncached (UC), or its memory, write-combining (WC; SDM 3A, 12.3 and 12.12),
+ * from any address: the offset in the page stays. NULL: 0 bytes, RAM, too high, or no room.
+ */
+must_check void *ioremap(paddr_t pa, u64 bytes);
+must_check void *ioremap_wc(paddr_t pa, u64 bytes);
+void iounmap(const volatile void *p); /* any address in its first page */
+
+/*
+ * Change what whole pages of one vmalloc area permit; flushed when it returns. Nothing is ever
+ * writable and executable: rw wants nx before, x wants ro before, and what is executable is
+ * read-only in the direct map. 0, or with nothing changed -EACCES: that rule (for x also: a vmap can
+ * write there); -ENOMEM; -EINVAL: not pages of one vmalloc area, or in an interrupt.
+ */
+must_check int set_memory_ro(vaddr_t va, u64 nr_pages);
+must_check int set_memory_rw(vaddr_t va, u64 nr_pages);
+must_check int set_memory_x(vaddr_t va, u64 nr_pages);
+must_check int set_memory_nx(vaddr_t va, u64 nr_pages);
+
+/*
+ * Copy from the window whatever is there now: zeros for what is not mapped, or no RAM; a free
+ * meanwhile does no harm. bytes, or 0 if nothing was there at all.
+ */
+u64 vread(void *buf, const void *p, u64 bytes);
+
+/* A stack between guards; its lowest address. NULL: no room. */
+must_check void *alloc_kernel_stack(u64 bytes);
+void free_kernel_stack(const void *stack);
 
 /* Flush, and give back, everything freed so far and all stocks. Returns how many pages. No lock. */
 u64 vm_unmap_aliases(void);
@@ -59,7 +137,7 @@ static inline bool is_vmalloc_addr(const void *p)
 	return (vaddr_t)p >= VMALLOC_START && (vaddr_t)p <= VMALLOC_END;
 }
 
-/* The frame behind an address of the window; NULL, or pfn 0, if nothing is mapped there. */
+/* The frame behind an address of the window; NULL, or pfn 0: none. A device's has only a number. */
 struct page *vmalloc_to_page(const void *p);
 static inline u64 vmalloc_to_pfn(const void *p)
 {
@@ -116,9 +194,9 @@ bool next_vm_area(vaddr_t va, struct vm_area *area);
 
 static inline const char *vm_kind_name(enum vm_kind kind)
 {
-	return kind < VM_NR_KINDS ?
-		       (const char *[]){ "none", "vmalloc", "vmap", "stack", "freed" }[kind] :
-		       "?";
+	return kind < VM_NR_KINDS ? (const char *[]){ "none",  "vmalloc", "vmap",
+						      "stack", "freed",	  "ioremap" }[kind] :
+				    "?";
 }
 
 /* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */

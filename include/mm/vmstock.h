@@ -109,7 +109,7 @@ static inline bool stock_due(const struct vm_stock *stock)
 	return stock->waiting > stock->batch || tlb_mode == TLB_EAGER;
 }
 
-void stock_settle(void);
+void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */
 
 /* Flush and give back what all CPUs have in stock. Pages. No lock, interrupts on or off. */
 u64 stock_drain(void);

@@ -54,7 +54,7 @@ def test_all_cpus_come(run, shape):
 
 
 @pytest.mark.xdist_group("busy")  # one after the other: they keep all of the host's CPUs busy
-@pytest.mark.parametrize("cpus", [1, 3, 4, 8])
+@pytest.mark.parametrize("cpus", [1, 3, 4])
 def test_cpus_work_together(run, cpus):
     ended = run(APPEND="test=smp exit", CPUS=cpus, KERNEL=CHECKED)
     assert ended.status == 0, ended.text
@@ -154,8 +154,8 @@ def test_two_exceptions_at_once(run, tmp_path, round_):
     text, reporter = panic_of(run, tmp_path, ON_BOTH + "ud2", 2)
     assert text.count("EXCEPTION") == 1
     assert re.search(rf"EXCEPTION 6.* on CPU {reporter}\n(  (\S+ +[0-9a-f]+ *){{3}}\n){{8}}PANIC #UD", text), text
-    assert re.search(rf"^(at the same time CPU {1 - reporter}: #UD .*, at|CPU {1 - reporter} was at .*) ?run_tests\+0x",
-                     text, re.M), text
+    said = re.findall(r"^at the same time CPU (\d): (.*)", text, re.M)
+    assert said in ([], [(str(1 - reporter), re.search("PANIC (.*)", text)[1])]), text
 
 
 def test_stack_overflow_elsewhere(run, tmp_path):
@@ -175,63 +175,42 @@ def wait_for_rip(guest, cpu, wanted):
     raise AssertionError(f"CPU {cpu} is at {rip:#x}, not in {wanted}")
 
 
-# 32-bit code, to be put where %ebx is its APIC id: CPU 1 goes on some 2^32 cycles later. The TSC is the host's.
-LATE = """
-        cmp $1, %ebx
-        jne 2f
-        rdtsc
-        lea DELAY(%edx), %esi
-1:      pause
-        rdtsc
-        cmp %esi, %edx
-        jb 1b
-2:      """
-
-
 def still_sound(guest):
     text, records = guest.run("test smp")
     assert len(records) > 10 and not [r for r in records if r["result"] == "fail"], text
     assert "sound: nothing wrong found" in guest.command("check")
 
 
-def test_a_cpu_that_comes_too_late_does_no_harm(boot, tmp_path):
-    """CPU 1 arrives when the kernel has given up on it, and CPU 2 is running under the number 1."""
+@pytest.mark.parametrize("cpus", [2, 3])
+def test_a_cpu_that_comes_too_late_does_no_harm(boot, tmp_path, cpus):
+    """CPU 1 arrives when the kernel has given up on it, and is waiting for CPU 2, which is slow, too.
+
+    In units of 2^30 cycles (the TSC is the host's) patience is 8, and they take 9 to 10 and 3 to 4.
+    """
     late = """.code32
         mov $0x10, %eax
         mov %eax, %ds
         mov $1, %eax
         cpuid
         shr $24, %ebx
-        """ + LATE.replace("DELAY", "4") + "jmp k_trampoline_end + 7"
-    guest = boot(KERNEL=planted(tmp_path, trampoline_end=".code32\njmp k_tour", tour=late), CPUS=3)
+        mov $10, %esi
+        cmp $1, %ebx
+        je 1f
+        mov $4, %esi
+1:      rdtsc
+        shrd $30, %edx, %eax
+        add %eax, %esi
+2:      pause
+        rdtsc
+        shrd $30, %edx, %eax
+        cmp %esi, %eax
+        jb 2b
+        jmp k_trampoline_end + 7"""
+    guest = boot(KERNEL=planted(tmp_path, trampoline_end=".code32\njmp k_tour", tour=late), CPUS=cpus)
     text = guest.prompt()
-    assert "CPU 1 is left out: it did not come" in text and "\n2 CPUs\n" in text, text
+    assert "CPU with APIC id 1 did not come up: left out" in text, text
+    assert f" RAM, {['1 CPU', '2 CPUs'][cpus - 2]}," in text, text
     wait_for_rip(guest, 1, range(symbol("refuse") - IMAGE - 3, symbol("refuse") - IMAGE))
-    still_sound(guest)
-
-
-def test_a_cpu_that_gets_ready_too_late_does_no_harm(boot, tmp_path):
-    """CPU 1 has a stack and a number when it dawdles: nobody else may have them, so CPU 2 is not started at all."""
-    elf = ELF.read_bytes()
-    start = file_offset(elf, symbol("trampoline_end"))
-    at = elf.index(b"\xf0\x0f\xb1\x0d", start) + 8  # behind `lock cmpxchg`: two loads from ap_start, `je paging_on`
-    assert at - start < 64
-    late = """.code32
-        jne 3f
-        """ + LATE.replace("DELAY", "6") + """
-        cmp %eax, %eax
-3:      mov k_ap_start - IMAGE + 4, %esi
-        mov k_ap_start - IMAGE + 8, %eax
-        jmp k_trampoline_end + """ + str(at - start + 11)
-    hook = f".code32\n.org {at - start}\njmp k_tour"
-    kernel = planted(tmp_path, tour=late)
-    elf = bytearray(kernel.read_bytes())
-    elf[at:at + 5] = assemble(tmp_path, symbol("trampoline_end"), hook)[-5:]
-    kernel.write_bytes(elf)
-    guest = boot(KERNEL=kernel, CPUS=3)
-    text = guest.prompt()
-    assert "CPU 1 is left out: it did not come" in text and "CPU 2 is left out" in text and "\n1 CPU\n" in text, text
-    wait_for_rip(guest, 1, range(symbol("machine_halt"), symbol("machine_halt") + 16))
     still_sound(guest)
 
 
@@ -248,8 +227,8 @@ def test_a_cpu_named_that_is_not_there(tmp_path):
         patched = sum(name_all_cpus(memory, at.start()) for at in re.finditer(b"APIC", memory))
     assert patched == 1
     console.send("\x1b[B" * 2 + "\r")
-    console.expect("CPU 2 is left out: it did not come")
-    console.expect("\n2 CPUs\r")
+    console.expect("CPU with APIC id 2 did not come up: left out")
+    console.expect(" RAM, 2 CPUs,")
     console.close(force=True)
 
 

@@ -36,14 +36,9 @@ static inline u32 interrupt_depth(void)
 	return depth;
 }
 
-static inline void interrupt_enter(void)
+static inline void interrupt_nest(int by)
 {
-	asm volatile("incl %%gs:4" ::: "memory");
-}
-
-static inline void interrupt_leave(void)
-{
-	asm volatile("decl %%gs:4" ::: "memory");
+	asm volatile("addl %0, %%gs:4" ::"ir"(by) : "memory");
 }
 
 static inline void cpu_relax(void)

@@ -5,9 +5,11 @@
 
 #include <kernel/types.h>
 
-#define PTE_P (1ul << 0)  /* present */
-#define PTE_W (1ul << 1)  /* writable */
-#define PTE_U (1ul << 2)  /* user: we never set it */
+#define PTE_P (1ul << 0)   /* present */
+#define PTE_W (1ul << 1)   /* writable */
+#define PTE_U (1ul << 2)   /* user: we never set it */
+#define PTE_PWT (1ul << 3) /* with PCD, which entry of IA32_PAT: cpu.c has them */
+#define PTE_PCD (1ul << 4)
 #define PTE_A (1ul << 5)  /* accessed: set by the CPU */
 #define PTE_D (1ul << 6)  /* dirty: set by the CPU */
 #define PTE_PS (1ul << 7) /* a leaf, at levels 2 and 3 */
@@ -23,10 +25,23 @@ static inline pte_t pte_make_table(paddr_t table)
 	return (pte_t){ table.v | PTE_P | PTE_W | PTE_A };
 }
 
+/* The memory type, which is PWT and PCD: 0 cached (WB), PAGE_WC or PAGE_UC. SDM Vol. 3A, 12.12. */
+static inline pgprot_t pte_type(pte_t pte)
+{
+	return (pte.v & (PTE_PWT | PTE_PCD)) >> 1;
+}
+
+static inline const char *pte_type_text(pte_t pte)
+{
+	return (const char *[]){ "WB", "WC", "UC-", "UC" }[pte_type(pte) / PAGE_WC];
+}
+
 static inline pte_t pte_make_leaf(paddr_t pa, int level, pgprot_t prot)
 {
-	u64 rights = prot == PAGE_KERNEL ? PTE_W | PTE_NX : prot == PAGE_KERNEL_ROX ? 0 : PTE_NX;
+	pgprot_t may = prot & PAGE_KERNEL_ROX;
+	u64 rights = may == PAGE_KERNEL ? PTE_W | PTE_NX : may == PAGE_KERNEL_ROX ? 0 : PTE_NX;
 
+	rights |= (u64)(prot & PAGE_UC) << 1;
 	return (pte_t){ pa.v | PTE_LEAF | rights | (level > 1 ? PTE_PS : 0) };
 }
 

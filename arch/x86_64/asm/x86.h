@@ -35,31 +35,11 @@ void *cpu_stack_top(void *stack); /* where a CPU other than 0 begins to use its 
 bool cpu_has(const char *name);	  /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
 void address_map_init(void);	  /* fill in address_map, drop the identity map */
 
-/*
- * The machine's tables; the first 4 GiB must be mapped. acpi_table: the one with this signature and
- * at least so many bytes; acpi_find: at this address. NULL if it is not there, or damaged.
- */
-void acpi_init(u64 rsdp);
-const u8 *acpi_table(const char *signature, u32 least);
-const u8 *acpi_find(u64 pa, const char *signature, u32 least);
-u32 acpi_get(const u8 *table, unsigned offset); /* 4 bytes; 0 if table is NULL */
-
-void power_init(void);		/* from the tables: how to switch off */
-void smp_find(void);		/* from the tables: which CPUs there are */
+void acpi_init(u64 rsdp); /* read firmware's tables; the first 4 GiB must be mapped */
+extern u8 acpi_cpus[];	  /* ids of the local APICs of all CPUs, the first NR_CPUS of them */
+extern u32 nr_acpi_cpus;
 extern paddr_t trampoline_page; /* below 1 MiB, for the start of other CPUs; 0: none */
-
-/* This CPU's local APIC; send: to the one with this id, or to those that the command names. */
-enum { LAPIC_NMI = 4 << 8, LAPIC_INIT = 5 << 8, LAPIC_STARTUP = 6 << 8, LAPIC_PIC = 7 << 8 };
-enum { LAPIC_OTHERS = 3 << 18 };
-bool lapic_init(void); /* false: it has none that we can use */
-u32 lapic_id(void);
-void lapic_send(u32 id, u32 command);
-void lapic_end(void); /* of the interrupt in service */
-
-void interrupt(u64 vector); /* what came from outside this CPU */
-
-/* Does this NMI say that another CPU has panicked? If so, stop; who is in a panic itself may end it. */
-must_check bool stop_if_told(const struct trap_frame *frame);
+void interrupt(u64 vector);	/* what came from outside this CPU */
 
 static inline void outb(u16 port, u8 value)
 {
