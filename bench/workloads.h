@@ -86,6 +86,19 @@ static bool vmalloc_two(u64 nr_pages)
 	return ok;
 }
 
+/* The order is a constant, as in most callers. */
+static bool one_frame(u64 arg)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+
+	(void)arg;
+	if (!page)
+		return false;
+	*(volatile char *)page_address(page) = 1;
+	__free_pages(page, 0);
+	return true;
+}
+
 static bool frames_of_order(u64 order)
 {
 	struct page *page = alloc_pages(GFP_KERNEL, order);
@@ -114,9 +127,13 @@ static bool vmap_frames(u64 nr)
 	return ok;
 }
 
-static bool look_up(u64 page)
+static bool look_up(u64 nr_pages)
 {
-	return vmalloc_to_page((char *)slots[0] + page * PAGE_SIZE);
+	bool ok = true;
+
+	for (u64 i = 0; i < nr_pages; i++)
+		ok &= vmalloc_to_page((char *)slots[0] + i * PAGE_SIZE) != NULL;
+	return ok;
 }
 
 /* Fill the first nr slots with areas of one page. */
@@ -296,12 +313,12 @@ static const struct workload {
 	ROUNDS("vmalloc_long_busy", 500, vmalloc_two, 100, .prepare = live, .with = NR_BUSY),
 	ROUNDS("vmalloc_full_fit", 10000, vmalloc_pages, 1, .prepare = every_second_taken,
 	       .with = NR_SLOTS),
-	ROUNDS("page_o0", 2000, frames_of_order, 0),
+	ROUNDS("page_o0", 2000, one_frame, 0),
 	ROUNDS("page_o4", 2000, frames_of_order, 4),
 	ROUNDS("page_o9", 2000, frames_of_order, 9),
 	ROUNDS("kmalloc_64", 2000, kmalloc_bytes, 64),
 	ROUNDS("vmap_16p", 2000, vmap_frames, 16, .prepare = some_frames, .with = 16),
-	ROUNDS("vmalloc_to_page", 2000, look_up, 3, .prepare = one_area, .with = 4),
+	ROUNDS("vmalloc_to_page", 500, look_up, 16, .prepare = one_area, .with = 16, .pairs = 16),
 	ROUNDS("fill_drain_in_order", 1, fill_and_drain, NR_SLOTS, .prepare = choose_order,
 	       .with = IN_ORDER, .pairs = NR_SLOTS),
 	ROUNDS("fill_drain_reverse", 1, fill_and_drain, NR_SLOTS, .prepare = choose_order,

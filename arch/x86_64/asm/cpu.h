@@ -15,15 +15,17 @@ static inline irqflags_t irq_save(void)
 
 static inline void irq_restore(irqflags_t flags)
 {
-	if (flags & 0x200) /* RFLAGS.IF */
+	if (likely(flags & 0x200)) /* RFLAGS.IF */
 		asm volatile("sti" ::: "memory");
 }
 
 static inline u32 cpu_id(void)
 {
-	u32 id;
+	u64 id;
 
-	asm("movl %%gs:0, %0" : "=r"(id)); /* what GS points to: see cpu.c */
+	asm("movl %%gs:0, %k0" : "=r"(id)); /* what GS points to: see cpu.c */
+	if (id >= NR_CPUS) /* so that the compiler knows that no bits above are set */
+		__builtin_unreachable();
 	return id;
 }
 
