@@ -21,6 +21,8 @@ static const struct known {
 	{ "test", "", WORK, 0, 0 },
 	{ "test=", "PART of a test's name", WORK, 0, 0 },
 	{ "bench", "", WORK, 0, 0 },
+	{ "stress", "", WORK, 0, 0 },
+	{ "stress=", "OPERATIONS, or SECONDS with an s behind", WORK, 0, 0 },
 	{ "exit", "", FLAG, offsetof(struct words, exit), 0 },
 	{ "seed=", "N, a number", NUMBER, offsetof(struct words, seed), 0 },
 	{ "shuffle=", "N, a number", NUMBER, offsetof(struct words, mm.shuffle_seed), 0 },

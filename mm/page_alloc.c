@@ -183,19 +183,19 @@ static u64 take(unsigned order, u64 nr, struct page **pages)
 	return got;
 }
 
-/* Free one block, or say why not. page_lock held. */
-static const char *give_block(struct page *page, unsigned order)
+/* Free one block in that state, or say why not. page_lock held. */
+static const char *give_block(struct page *page, unsigned order, enum page_state state)
 {
 	u64 pfn = page_to_pfn(page);
 	const struct page *head = pfn_valid(pfn) && page->state ? page : page_head(pfn);
 
 	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
 		return "is not the struct page of a frame of RAM";
-	if (head->state == PG_FREE || head->state == PG_STOCK)
+	if (head->state == PG_FREE || (head->state == PG_STOCK && state != PG_STOCK))
 		return "is free already";
 	if (head->state == PG_RESERVED)
 		return "was never handed out";
-	if (head->state != PG_ALLOC)
+	if (head->state != state)
 		return "belongs to a part of mm/, which frees it itself";
 	if (head != page || head->order != order)
 		return "is not a block as it was allocated";
@@ -207,14 +207,14 @@ static const char *give_block(struct page *page, unsigned order)
 }
 
 /* Free blocks, holding the lock once. A wrong one panics (unlocked); those before it stay free. */
-static void give(unsigned order, u64 nr, struct page **pages)
+static void give(unsigned order, u64 nr, struct page **pages, enum page_state state)
 {
 	irqflags_t flags = spin_lock(&page_lock);
 	const char *wrong = NULL;
 	char text[PAGE_TEXT];
 	u64 i = 0;
 
-	while (i < nr && !(wrong = give_block(pages[i], order)))
+	while (i < nr && !(wrong = give_block(pages[i], order, state)))
 		i++;
 	spin_unlock(&page_lock, flags);
 	if (wrong)
@@ -225,14 +225,16 @@ static void give(unsigned order, u64 nr, struct page **pages)
 
 /* Stocks */
 
-/* Give blocks back to the lists until no more than nr are left. Interrupts masked. */
+/*
+ * Give blocks back to the lists until no more than nr are left. They stay PG_STOCK till then: who
+ * frees one a second time on another CPU must not find it PG_ALLOC. Interrupts masked.
+ */
 static void cut_stock(struct stock_blocks *stock, u32 nr)
 {
 	while (stock->nr > nr) {
 		struct page *page = stock->page[--stock->nr];
 
-		page->state = PG_ALLOC;
-		give(page->order, 1, &page);
+		give(page->order, 1, &page, PG_STOCK);
 	}
 }
 
@@ -306,7 +308,7 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 		got += take(order, allowed - got, pages + got);
 	}
 	if (got < nr) {
-		give(order, got, pages);
+		give(order, got, pages, PG_ALLOC);
 		return 0;
 	}
 	for (u64 i = 0; i < nr; i++) {
@@ -334,7 +336,7 @@ struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 
 void free_pages_slow(struct page *page, unsigned order)
 {
-	give(order, 1, &page);
+	give(order, 1, &page, PG_ALLOC);
 }
 
 u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
@@ -344,7 +346,7 @@ u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
 
 void free_pages_bulk(u64 nr_pages, struct page **pages)
 {
-	give(0, nr_pages, pages);
+	give(0, nr_pages, pages, PG_ALLOC);
 }
 
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg)

@@ -92,7 +92,7 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 		window_put(va, nr_pages);
 		return 0;
 	}
-	if (tlb_tables_waiting())
+	if (!in_interrupt())
 		tlb_free_tables();
 	return va;
 }
