@@ -75,6 +75,8 @@ void run_on_cpus(u32 nr, void (*fn)(void *), void *arg)
 		cpu_join(cpu);
 }
 
+static u64 nr_taken; /* atomic */
+
 bool locks_held(void)
 {
 	return held[cpu_id()];
@@ -89,8 +91,14 @@ void lock_order(const struct spinlock *lock)
 			      cpu_id(), lock->name, h->name);
 }
 
+u64 locks_taken(void)
+{
+	return __atomic_load_n(&nr_taken, __ATOMIC_RELAXED);
+}
+
 void lock_taken(struct spinlock *lock)
 {
+	__atomic_add_fetch(&nr_taken, 1, __ATOMIC_RELAXED);
 	lock->below = held[cpu_id()];
 	held[cpu_id()] = lock;
 }

@@ -78,13 +78,20 @@ void kfree(const void *p)
 {
 	struct kmem_cache *cache = virt_to_cache(p);
 	struct page *page = cache || !p ? NULL : large_block(p);
+	unsigned order;
+	u16 was;
 
 	if (cache)
 		kmem_cache_free(cache, (void *)p);
 	if (!page)
 		return;
-	page->state = PG_ALLOC;
-	__free_pages(page, page->order);
+	order = page->order;
+	was = PAGE_IS(PG_KMALLOC, order);
+	/* Of two who free it at once, one changes its state. */
+	if (!__atomic_compare_exchange_n(&page->state_and_order, &was, PAGE_IS(PG_ALLOC, order),
+					 false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		large_block(p); /* panics */
+	__free_pages(page, order);
 }
 
 u64 ksize(const void *p)

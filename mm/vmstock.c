@@ -88,7 +88,8 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 	if (error)
 		return 0;
 	/* A CPU may still remember a table that was here before: flush, which no interrupt can. */
-	if (!make_tables(va - PAGE_SIZE, nr_pages + 1) || (in_interrupt() && tlb_tables_waiting())) {
+	if (!make_tables(va - PAGE_SIZE, nr_pages + 1) ||
+	    (in_interrupt() && tlb_tables_waiting())) {
 		window_put(va, nr_pages);
 		return 0;
 	}
@@ -248,7 +249,8 @@ static void close_batch(struct vm_stock *stock)
 	stock->closed = stock->tail;
 	stock->closing = stock->waiting;
 	stock->flush = tlb_next_flush();
-	stock->epoch++;
+	for (u64 i = 0; i < STOCK_LISTS; i++)
+		splice(&stock->lists[i].fresh, &stock->lists[i].closed);
 }
 
 /* If it has: what was in the batch is ready. Lists that nobody took from meanwhile go to others. */
@@ -266,13 +268,13 @@ static void open_batch(struct vm_stock *stock, struct area_list *surplus)
 	for (u64 i = 0; i < STOCK_LISTS; i++) {
 		struct stock_list *list = &stock->lists[i];
 
-		if (!list->waiting.first || list->epoch == stock->epoch)
+		if (!list->closed.first)
 			continue;
 		if (i >= STOCK_SIZES)
 			splice(&list->ready, surplus);
 		else if (list->ready.nr > BULK)
 			depot_put(i, &list->ready);
-		splice(&list->waiting, &list->ready);
+		splice(&list->closed, &list->ready);
 	}
 }
 
@@ -372,7 +374,8 @@ void stock_stats(struct stock_stats *stats)
 		const struct vm_stock *stock = vm_stocks[cpu];
 
 		for (u64 i = 0; stock && i < STOCK_LISTS; i++)
-			stats->areas += stock->lists[i].ready.nr + stock->lists[i].waiting.nr;
+			stats->areas += stock->lists[i].ready.nr + stock->lists[i].fresh.nr +
+					stock->lists[i].closed.nr;
 		stats->waiting += stock ? stock->waiting : 0;
 		stats->live += stock ? stock->areas : 0;
 		stats->used += stock ? stock->used : 0;

@@ -39,6 +39,7 @@ bool locks_held(void);
 void lock_order(const struct spinlock *lock);
 void lock_taken(struct spinlock *lock);
 void lock_released(struct spinlock *lock);
+u64 locks_taken(void); /* how many were, since boot, by all CPUs */
 
 static inline bool spin_is_mine(const struct spinlock *lock)
 {

@@ -25,12 +25,10 @@ struct vm_stock {
 	u64 batch;		     /* of which so many are worth a flush */
 	u64 closed, closing; /* the batch that is being flushed: [ready, closed), its pages */
 	u64 flush;	     /* the number of its flush; 0: there is no such batch */
-	u64 epoch;	     /* batches closed so far */
 	s64 areas, used;     /* live areas and their pages: made here less freed here */
 	struct stock_list {
-		struct area_list ready, waiting;
-		u64 epoch; /* in which the last of those waiting came */
-	} aligned_to(64) lists[STOCK_LISTS];
+		struct area_list ready, fresh, closed; /* closed: what waits in the batch */
+	} lists[STOCK_LISTS];
 };
 extern struct vm_stock *vm_stocks[NR_CPUS];
 
@@ -65,12 +63,11 @@ static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *fir
 {
 	struct stock_list *list = stock_list(stock, nr_pages);
 
-	pte_set(first, pte_make_note(list->waiting.first));
-	if (!list->waiting.first)
-		list->waiting.last = va;
-	list->waiting.first = va;
-	list->waiting.nr++;
-	list->epoch = stock->epoch;
+	pte_set(first, pte_make_note(list->fresh.first));
+	if (!list->fresh.first)
+		list->fresh.last = va;
+	list->fresh.first = va;
+	list->fresh.nr++;
 	stock->waiting += nr_pages;
 }
 
