@@ -30,7 +30,7 @@
 #include <mm/vmstock.h>
 
 #define BULK 64		      /* frames or areas that change hands at a time */
-#define DEPOT_MAX (1ul << 17) /* pages of addresses in the depot, guards included */
+#define DEPOT_MAX (1ul << 16) /* areas in the depot */
 
 struct vm_stock *vm_stocks[NR_CPUS];
 struct vmwindow vmalloc_window;
@@ -42,11 +42,10 @@ struct vmwindow vmalloc_window;
 static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 
 static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
-static struct area_list depot[STOCK_SIZES]; /* depot_lock; those of one size only */
-static volatile u64 depot_pages;	    /* depot_lock to change it */
-static struct area_list drained; /* depot_lock; of any size, on their way to the window */
-static u64 ring_frames;		 /* frames that page_alloc gave to rings; atomic */
-static bool draining;		 /* one CPU at a time; atomic */
+static struct area_list depot[STOCK_LISTS]; /* depot_lock */
+static volatile u64 depot_areas;	    /* depot_lock to change it */
+static u64 ring_frames;			    /* frames that page_alloc gave to rings; atomic */
+static bool draining;			    /* one CPU at a time; atomic */
 
 /* The window */
 
@@ -142,7 +141,7 @@ static void depot_put(u64 list, struct area_list *areas)
 {
 	irqflags_t flags = spin_lock(&depot_lock);
 
-	depot_pages += areas->nr * (list + 1);
+	depot_areas += areas->nr;
 	splice(areas, &depot[list]);
 	spin_unlock(&depot_lock, flags);
 }
@@ -151,56 +150,48 @@ static void depot_get(u64 list, struct area_list *areas)
 {
 	irqflags_t flags = spin_lock(&depot_lock);
 
-	for (u64 nr = MIN(BULK, depot[list].nr); nr--; depot_pages -= list + 1)
+	for (u64 nr = MIN(BULK, depot[list].nr); nr--; depot_areas--)
 		push(areas, pop(&depot[list]));
 	spin_unlock(&depot_lock, flags);
 }
 
-/* Larger areas share lists, where only the first is looked at. */
+/* Where larger areas share a list, only the first is looked at. */
 vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
 {
-	struct area_list *ready = &stock_list(stock, nr_pages)->ready;
+	struct stock_list *list = stock_list(stock, nr_pages);
 
-	if (!ready->first && nr_pages < STOCK_SIZES && depot[nr_pages].nr)
-		depot_get(nr_pages, ready);
-	if (!ready->first || (nr_pages >= STOCK_SIZES && pages_of(ready->first) != nr_pages))
+	if (!list->ready.first && depot[list - stock->lists].nr)
+		depot_get(list - stock->lists, &list->ready);
+	if (!list->ready.first || pages_of(list->ready.first) != nr_pages)
 		return 0;
-	return pop(ready);
+	return pop(&list->ready);
 }
 
-/* Give areas back to the window. */
-static u64 release_areas(struct area_list *areas)
+/* Give an area of the depot back to the window. How many pages it had. */
+static u64 release_area(struct area_list *list)
 {
-	u64 released = 0;
+	irqflags_t flags = spin_lock(&depot_lock);
+	vaddr_t va = list->first ? pop(list) : 0;
+	u64 nr_pages = va ? pages_of(va) : 0;
 
-	while (areas->first) {
-		irqflags_t flags = irq_save();
-		vaddr_t va = pop(areas);
-		pte_t *guard = window_entry(va - PAGE_SIZE);
-		u64 nr_pages = pte_get(guard).v >> AREA_PAGES_SHIFT;
-
-		pte_set(guard, (pte_t){ 0 });
+	if (va) {
+		depot_areas--;
+		pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
 		pte_set(window_entry(va), (pte_t){ 0 });
-		irq_restore(flags);
-		window_put(va, nr_pages);
-		released += nr_pages;
 	}
-	return released;
+	spin_unlock(&depot_lock, flags);
+	if (va)
+		window_put(va, nr_pages);
+	return nr_pages;
 }
 
 static u64 trim_depot(u64 most)
 {
 	u64 released = 0;
 
-	for (u64 list = 0; depot_pages > most && list < STOCK_SIZES; list++)
-		while (depot_pages > most && depot[list].nr) {
-			struct area_list areas = { 0 };
-			irqflags_t flags = irq_save();
-
-			depot_get(list, &areas);
-			irq_restore(flags);
-			released += release_areas(&areas);
-		}
+	for (u64 i = 0; depot_areas > most && i < STOCK_LISTS; i++)
+		while (depot_areas > most && depot[i].nr)
+			released += release_area(&depot[i]);
 	return released;
 }
 
@@ -254,7 +245,7 @@ static void close_batch(struct vm_stock *stock)
 }
 
 /* If it has: what was in the batch is ready. Lists that nobody took from meanwhile go to others. */
-static void open_batch(struct vm_stock *stock, struct area_list *surplus)
+static void open_batch(struct vm_stock *stock)
 {
 	u64 share = nr_free_pages() / (4 * nr_cpus());
 
@@ -270,9 +261,7 @@ static void open_batch(struct vm_stock *stock, struct area_list *surplus)
 
 		if (!list->closed.first)
 			continue;
-		if (i >= STOCK_SIZES)
-			splice(&list->ready, surplus);
-		else if (list->ready.nr > BULK)
+		if (list->ready.nr > (i < STOCK_SIZES ? BULK : 0))
 			depot_put(i, &list->ready);
 		splice(&list->closed, &list->ready);
 	}
@@ -289,22 +278,20 @@ static void at_flush(void)
 
 void stock_settle(bool full)
 {
-	struct area_list surplus = { 0 };
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	u64 number;
 
-	open_batch(stock, &surplus);
+	open_batch(stock);
 	if (full || stock_due(stock)) {
 		close_batch(stock);
 		number = stock->flush;
 		irq_restore(flags);
 		tlb_flush(number);
 		flags = irq_save();
-		open_batch(stock, &surplus);
+		open_batch(stock);
 	}
 	irq_restore(flags);
-	release_areas(&surplus);
 	trim_depot(DEPOT_MAX);
 	do {
 		flags = irq_save();
@@ -333,16 +320,12 @@ static void close_here(void *unused)
 static void empty_here(void *unused)
 {
 	struct vm_stock *stock = this_stock();
-	struct area_list areas = { 0 };
-	irqflags_t flags;
 
 	(void)unused;
-	open_batch(stock, &areas);
+	open_batch(stock);
 	for (u64 i = 0; i < STOCK_LISTS; i++)
-		splice(&stock->lists[i].ready, &areas);
-	flags = spin_lock(&depot_lock);
-	splice(&areas, &drained);
-	spin_unlock(&depot_lock, flags);
+		if (stock->lists[i].ready.nr)
+			depot_put(i, &stock->lists[i].ready);
 	while (return_frames(stock, 0))
 		continue;
 }
@@ -358,7 +341,7 @@ u64 stock_drain(void)
 	on_every_cpu(close_here);
 	tlb_flush_all();
 	on_every_cpu(empty_here);
-	released = release_areas(&drained) + trim_depot(0);
+	released = trim_depot(0);
 	__atomic_store_n(&draining, false, __ATOMIC_RELEASE);
 	return released + tlb_free_tables();
 }
@@ -367,9 +350,8 @@ u64 stock_drain(void)
 
 void stock_stats(struct stock_stats *stats)
 {
-	*stats = (struct stock_stats){ .frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED) };
-	for (u64 i = 0; i < STOCK_SIZES; i++)
-		stats->areas += depot[i].nr;
+	*stats = (struct stock_stats){ .areas = depot_areas,
+				       .frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED) };
 	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
 		const struct vm_stock *stock = vm_stocks[cpu];
 
