@@ -86,9 +86,12 @@ static void new_block(const void *p)
 
 static void free_area(void *p)
 {
-	struct vm_area area;
+	struct vm_area area = { 0 };
 
-	(find_vm_area((vaddr_t)p, &area) && area.kind == VM_MAP ? vunmap : vfree)(p);
+	if (find_vm_area((vaddr_t)p, &area) && area.kind == VM_IOREMAP)
+		iounmap(p);
+	else
+		(area.kind == VM_MAP ? vunmap : vfree)(p);
 }
 
 static void free_block(void *p)
@@ -159,14 +162,19 @@ COMMAND(buddy, "", "free blocks of frames by order", show_buddy());
 COMMAND(slab, "", "caches of small objects", show_slab());
 COMMAND(layout, "", "the address map", show_layout());
 COMMAND(areas, "", "areas of the vmalloc window", show_areas());
+COMMAND(vmallocinfo, "", "the same as in Linux: with phys and huge", show_vmallocinfo());
 COMMAND(map, "[VA] [LAST]", "what is mapped: in the window, in VA's area, from VA to LAST",
 	printk("%lu mappings\n", map(nr, n)));
 COMMAND(walk, "VA", "the page walk to an address", explain_walk(n[0]));
 COMMAND(alias, "PA", "a frame's addresses", printk("%lu mappings\n", show_alias(paddr(n[0]))));
 COMMAND(vmalloc, "SIZE", "a new area, of frames from anywhere",
 	n[0] ? new_area(vmalloc(n[0])) : printk("refused: 0 bytes are no area\n"));
+COMMAND(huge, "SIZE", "the same, in 2 MiB pages where they fit",
+	new_area(vmalloc_huge(n[0], GFP_KERNEL)));
+COMMAND(ioremap, "PA SIZE", "a device's registers, which are no RAM",
+	new_area(ioremap(paddr(n[0]), n[1])));
 COMMAND(vmap, "PA...", "a new area, of these frames that are in use", new_alias(nr, n));
-COMMAND(vfree, "VA", "give back an area of vmalloc or vmap", give_back(free_area, n[0]));
+COMMAND(vfree, "VA", "give back an area", give_back(free_area, n[0]));
 COMMAND(purge, "", "flush what was freed", printk("%lu pages released\n", vm_unmap_aliases()));
 COMMAND(kmalloc, "SIZE", "memory whose frames are neighbours",
 	n[0] ? new_block(kmalloc(n[0], GFP_KERNEL)) : printk("refused: 0 bytes are no block\n"));

@@ -33,11 +33,12 @@ static const struct advice {
 	{ "unmapped", "a wild pointer, or one freed long ago", "see `layout`, `areas`" },
 };
 
-/* The area that va lies in, else behind (overruns are likelier than underruns), else before. */
+/* The area that va lies in, else behind (overruns are likelier, but of stacks), else before. */
 static bool area_near(vaddr_t va, struct vm_area *area)
 {
 	return kernel_pt.root &&
-	       (find_vm_area(ALIGN_DOWN(va, PAGE_SIZE) - 1, area) || find_vm_area(va, area));
+	       ((find_vm_area(va, area) && area->kind == VM_STACK) ||
+		find_vm_area(ALIGN_DOWN(va, PAGE_SIZE) - 1, area) || find_vm_area(va, area));
 }
 
 const char *fault_why(const struct fault *f)
@@ -56,6 +57,7 @@ const char *fault_why(const struct fault *f)
 	       mapped							   ? "stale" :
 	       f->va < PAGE_SIZE					   ? "null" :
 	       strcmp(layout_at(f->va).name, "guard") == 0		   ? "stack" :
+	       near && f->va < area.start && area.kind == VM_STACK	   ? "stack" :
 	       f->va >= address_map.direct && f->va < VMALLOC_START	   ? "noram" :
 	       near && (f->va < area.start || f->va >= vm_area_end(&area)) ? "guard" :
 	       near && area.kind == VM_FREED				   ? "freed" :
@@ -76,8 +78,8 @@ static void print_entry(pte_t entry, int level)
 	else if (!pte_is_leaf(entry, level))
 		printk("-> table 0x%lx\n", pa);
 	else
-		printk("%s page 0x%lx %s\n", SIZE(level_bytes(level)), pa,
-		       pgprot_text(pte_pgprot(entry)));
+		printk("%s page 0x%lx %s%s\n", SIZE(level_bytes(level)), pa,
+		       pgprot_text(pte_pgprot(entry)), pte_type_text(entry));
 }
 
 void explain_walk(vaddr_t va)

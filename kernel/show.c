@@ -103,6 +103,36 @@ void show_areas(void)
 	       s.areas, s.used, s.freed_areas, s.frames, SIZE(s.largest << PAGE_SHIFT));
 }
 
+void show_vmallocinfo(void)
+{
+	struct vmalloc_stats s;
+	struct vm_area a;
+
+	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &a); va = vm_area_end(&a)) {
+		const char *kind = a.kind == VM_FREED ? "unpurged" : vm_kind_name(a.kind);
+		vaddr_t end = vm_area_end(&a), caller = address_map.image + a.caller;
+		bool device = a.kind == VM_IOREMAP;
+		u64 phys = vmalloc_to_pfn((void *)a.start) << PAGE_SHIFT, huge = 0;
+		char more[48] = "";
+		struct mapping m;
+
+		for (va = a.start; va < end; va += level_bytes(2))
+			huge += pt_lookup(&kernel_pt, va, &m) && m.level == 2;
+		if (device || huge)
+			snprintf(more, sizeof(more), device ? " phys=0x%lx" : " huge=%lu",
+				 device ? phys : huge);
+		printk("0x%lx-0x%lx %10lu %pS pages=%lu%s %s\n", a.start, end - 1, end - a.start,
+		       (void *)caller, a.nr_pages, more, kind);
+		record("vmallocinfo", rec_hex("va", a.start), rec_hex("bytes", end - a.start),
+		       rec_code("caller", caller), rec_num("pages", a.nr_pages),
+		       device ? rec_hex("phys", phys) : (void)0, rec_num("huge", huge),
+		       rec_str("kind", kind));
+	}
+	vmalloc_stats(&s);
+	printk("VmallocTotal: %14lu kB\nVmallocUsed:  %14lu kB\nVmallocChunk: %14lu kB\n",
+	       s.window * 4, s.used * 4, s.largest * 4);
+}
+
 /* Go on to the first leaf behind m, up to last. Entries not present are areas' descriptors. */
 static bool next_leaf(struct mapping *m, vaddr_t last)
 {
@@ -169,6 +199,7 @@ static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
 	struct vm_area area = { 0 };
 	u64 rows = 0, pa = 0;
 	char gap[24] = "-";
+	int level;
 
 	printk("virtual            physical       page may distance area +page, or range\n");
 	while (next_leaf(&m, last)) {
@@ -184,7 +215,8 @@ static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
 		       gap);
 		/* find_vm_area() looks at the pages before: not again for each page of an area */
 		if (va - area.start < area.nr_pages << PAGE_SHIFT || find_vm_area(va, &area))
-			printk("0x%016lx +%lu\n", area.start, (va - area.start) >> PAGE_SHIFT);
+			printk("0x%016lx +%lu%s\n", area.start, (va - area.start) >> PAGE_SHIFT,
+			       pte_type_text(pte_get(pt_walk(&kernel_pt, va, 1, &level))));
 		else
 			printk("%s\n", layout_at(va).name);
 		record(frame ? "alias" : "map", rec_hex("va", va), rec_hex("pa", pa),

@@ -24,7 +24,7 @@
 #define TOP ALIGN_DOWN(~0ul, PAGE_SIZE) /* the end of what is looked at, so that none wraps */
 
 static complain_fn tell;
-static u64 faults;
+static u64 faults, huge; /* leaves of 2 MiB in the window */
 
 #define COMPLAIN(...) (faults++, tell(__VA_ARGS__))
 
@@ -105,17 +105,20 @@ static void begin_area(struct census *c, const struct vm_area *area)
 static struct page *own_frame(pte_t entry)
 {
 	u64 pfn = paddr_to_pfn(pte_paddr(entry, 1));
+	struct page *page = pfn_valid(pfn) ? pfn_to_page(pfn) : NULL;
 
-	return pfn_valid(pfn) && pfn_to_page(pfn)->state == PG_VMALLOC ? pfn_to_page(pfn) : NULL;
+	return page && (page->state == PG_VMALLOC || page->state == PG_TEXT) ? page : NULL;
 }
 
 /* May vmap show it? Not the image, whose protection it would get round; nor what is free. */
-static bool may_be_shown(pte_t entry)
+static bool may_be_shown(pte_t entry, enum vm_kind kind)
 {
 	const struct page *head = page_head(paddr_to_pfn(pte_paddr(entry, 1)));
 
-	return head && head->state != PG_RESERVED && head->state != PG_TABLE &&
-	       head->state != PG_FREE;
+	if (!head || kind == VM_IOREMAP) /* no RAM: a device's */
+		return !head;
+	return (head->state != PG_TEXT || pte_pgprot(entry) != PAGE_KERNEL) &&
+	       head->state != PG_RESERVED && head->state != PG_TABLE && head->state != PG_FREE;
 }
 
 static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *page)
@@ -128,11 +131,12 @@ static void see_page(struct census *c, vaddr_t va, pte_t entry, struct page *pag
 		COMPLAIN("0x%lx: entry 0x%lx in an area of kind %s", va, entry.v,
 			 vm_kind_name(c->area.kind));
 	c->found++;
-	if (c->area.kind == VM_MAP && !may_be_shown(entry))
-		COMPLAIN("0x%lx: vmap of a frame that is free or mm's own, entry 0x%lx", va,
-			 entry.v);
-	if (c->area.kind == VM_MAP)
+	if (c->area.kind == VM_MAP || c->area.kind == VM_IOREMAP) {
+		if (!may_be_shown(entry, c->area.kind))
+			COMPLAIN("0x%lx: %s of a frame that is free or mm's own, entry 0x%lx", va,
+				 vm_kind_name(c->area.kind), entry.v);
 		return;
+	}
 	if (!page)
 		COMPLAIN("0x%lx: the frame of entry 0x%lx is not vmalloc's", va, entry.v);
 	else if (page->flags++)
@@ -147,7 +151,15 @@ static void see_window(vaddr_t va, pte_t entry, int level, void *arg)
 	struct page *page = own_frame(entry);
 	struct vm_area area;
 
-	(void)level;
+	if (level == 2 && pte_present(entry)) {
+		huge += c != NULL;
+		for (u64 at = 0; at < level_bytes(2); at += PAGE_SIZE)
+			see_window(va + at,
+				   pte_make_leaf(paddr(pte_paddr(entry, 2).v + at), 1,
+						 pte_pgprot(entry)),
+				   1, c);
+		return;
+	}
 	if (!c && page)
 		page->flags = 0;
 	else if (c && vm_area_decode(entry, va, &area))
@@ -161,8 +173,8 @@ static void see_stock(pte_t entry, void *arg)
 	struct census *c = arg;
 	struct page *page = own_frame(entry);
 
-	if (!page)
-		COMPLAIN("stock: the frame of entry 0x%lx is not vmalloc's", entry.v);
+	if (!page || entry.v != pte_make_leaf(page_to_phys(page), 1, PAGE_KERNEL).v)
+		COMPLAIN("stock: entry 0x%lx is not plain, or its frame not vmalloc's", entry.v);
 	else if (!c)
 		page->flags = 0;
 	else if (page->flags++)
@@ -190,7 +202,8 @@ static void check_window(void)
 	expect_equal("areas with addresses", c.areas + c.freed, vmalloc_window.nr_used);
 	expect_equal("pages in areas", c.used, stats.used);
 	expect_equal("frames of the window", c.frames, stats.frames);
-	expect_equal("frames in state vmalloc", frames.state[PG_VMALLOC], stats.frames);
+	expect_equal("frames in states vmalloc and text",
+		     frames.state[PG_VMALLOC] + frames.state[PG_TEXT], stats.frames);
 	expect_equal("pages of the window", c.pages_taken + stats.free + 1, stats.window);
 }
 
@@ -203,7 +216,7 @@ static void check_table_count(void)
 
 	page_stats(&frames);
 	tlb_stats(&tlb);
-	expect_equal("page tables", pt_count_tables(&kernel_pt) + tlb.tables_waiting,
+	expect_equal("page tables", pt_count_tables(&kernel_pt) + tlb.tables_waiting + huge,
 		     frames.state[PG_TABLE] + early);
 }
 
@@ -211,6 +224,7 @@ u64 mm_check(complain_fn complain)
 {
 	tell = complain;
 	faults = page_alloc_check(complain) + slab_check(complain);
+	huge = 0;
 	check_window();
 	for_each_entry(0, TOP, see_mapping, NULL);
 	check_table_count();

@@ -18,101 +18,85 @@
  *		it only one can go on; copy the entries out of the page table and clear them. Frames
  *		and addresses now wait in this CPU's stock for a flush of all TLBs (tlb.c).
  *
- * Neither step of vfree needs memory. An allocation that fails half-way takes the same road back.
+ * The fast way is both of these for an area in one page table. All else goes the long way: it asks
+ * for addresses, fills them, and if that ends half-way takes vfree's road back, which needs no
+ * memory. There an area whose entries are not plain (vmap.c) gets plain ones before its frames go
+ * to the stock. In an interrupt nobody can wait for a flush: what would need one is deferred.
  */
 #include <kernel/panic.h>
 #include <kernel/string.h>
 #include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
-bool find_vm_area(vaddr_t va, struct vm_area *area)
+/* The nearest area whose guard lies at or before, or at or behind, this page. */
+static bool search(vaddr_t at, bool up, struct vm_area *area)
 {
-	vaddr_t at = ALIGN_DOWN(va, PAGE_SIZE);
 	bool found = false;
 	int level;
 
 	while (!found && is_vmalloc_addr((void *)at)) {
 		irqflags_t flags = irq_save(); /* tables that we see stay until we let a flush in */
-		pte_t *entry = pt_prev(&kernel_pt, &at, VMALLOC_START, &level);
+		pte_t *entry = up ? pt_next(&kernel_pt, &at, VMALLOC_END, &level) :
+				    pt_prev(&kernel_pt, &at, VMALLOC_START, &level);
 
-		found = entry && vm_area_decode(pte_get(entry), at, area);
+		/* Most of the way leads through one table: no walk for each page. */
+		while (entry && !(found = vm_area_decode(pte_get(entry), at, area)) && level == 1 &&
+		       level_index(at, 1) != (up ? PT_ENTRIES - 1 : 0)) {
+			entry += up ? 1 : -1;
+			at += up ? PAGE_SIZE : -PAGE_SIZE;
+		}
 		irq_restore(flags);
-		at = entry ? at - PAGE_SIZE : 0;
-	}
-	return found && va < vm_area_end(area);
-}
-
-bool next_vm_area(vaddr_t va, struct vm_area *area)
-{
-	vaddr_t at = MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE;
-	bool found = false;
-	int level;
-
-	while (!found && is_vmalloc_addr((void *)at)) {
-		irqflags_t flags = irq_save();
-		pte_t *entry = pt_next(&kernel_pt, &at, VMALLOC_END, &level);
-
-		found = entry && vm_area_decode(pte_get(entry), at, area);
-		irq_restore(flags);
-		at = entry ? at + level_bytes(level) : 0;
+		at = !entry ? 0 : up ? at + level_bytes(level) : at - PAGE_SIZE;
 	}
 	return found;
 }
 
+bool find_vm_area(vaddr_t va, struct vm_area *area)
+{
+	return search(ALIGN_DOWN(va, PAGE_SIZE), false, area) && va < vm_area_end(area);
+}
+
+bool next_vm_area(vaddr_t va, struct vm_area *area)
+{
+	return search(MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE, true, area);
+}
+
 /* Pages in and out of the window's tables. Interrupts are masked, but for a moment now and then. */
 
-static void let_interrupts_in(irqflags_t *flags)
-{
-	irq_restore(*flags);
-	*flags = irq_save();
-}
-
-/* How many of these pages lie in one table. */
-static u64 in_table(vaddr_t va, vaddr_t end)
-{
-	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
-}
-
-static inline bool in_one_table(const pte_t *entry, u64 nr)
-{
-	return ((vaddr_t)entry & (PAGE_SIZE - 1)) + nr * sizeof(*entry) <= PAGE_SIZE;
-}
-
-/* Map pages from va on; returns where that ended: before end, if it cannot be done. */
-typedef vaddr_t (*fill_fn)(vaddr_t va, pte_t *first, vaddr_t end, const void *what,
-			   irqflags_t *flags);
-
-/* Frames of this CPU's stock. exact, not NULL: ask page_alloc for no more than is needed. */
-static inline vaddr_t map_stock(vaddr_t va, pte_t *entry, vaddr_t end, const void *exact,
-				irqflags_t *flags)
+/* Frames of this CPU's stock. */
+vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
 {
 	struct vm_stock *stock = this_stock();
 
-	for (;; entry = window_entry(va)) {
+	for (;;) {
 		u64 ring_end = stock->mask + 1 - (stock->head & stock->mask);
 		u64 nr = MIN(in_table(va, end), MIN(stock->ready - stock->head, ring_end));
 
-		stock_get_frames(stock, entry, nr);
+		stock_get_frames(stock, window_entry(va), nr);
 		va += nr << PAGE_SHIFT;
 		if (va == end)
 			return va;
 		let_interrupts_in(flags);
 		if (stock->head == stock->ready &&
-		    !stock_refill(stock, (end - va) >> PAGE_SHIFT, exact))
+		    !stock_refill(stock, (end - va) >> PAGE_SHIFT, rq->exact))
 			return va;
 	}
 }
 
-static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflags_t *flags)
+static inline void unmap(vaddr_t va, pte_t *entry, vaddr_t end, bool to_stock, irqflags_t *flags)
 {
 	struct vm_stock *stock = this_stock();
 
-	for (; va < end; entry = window_entry(va)) {
+	for (u64 nr; va < end; entry = window_entry(va)) {
 		u64 ring_end = stock->mask + 1 - (stock->tail & stock->mask);
-		u64 nr = MIN(in_table(va, end),
-			     MIN(stock->head + stock->mask + 1 - stock->tail, ring_end));
 
-		stock_put_frames(stock, entry, nr);
+		nr = in_table(va, end);
+		if (to_stock) {
+			nr = MIN(nr, MIN(stock_room(stock), ring_end));
+			stock_put_frames(stock, entry, nr);
+		} else {
+			pte_clear(entry, nr);
+		}
 		va += nr << PAGE_SHIFT;
 		if (va == end)
 			break;
@@ -122,88 +106,60 @@ static inline void unmap_to_stock(vaddr_t va, pte_t *entry, vaddr_t end, irqflag
 	}
 }
 
-static inline void unmap(vaddr_t va, pte_t *entry, vaddr_t end, irqflags_t *flags)
-{
-	for (u64 nr; va < end; entry = window_entry(va)) {
-		nr = in_table(va, end);
-		pte_clear(entry, nr);
-		va += nr << PAGE_SHIFT;
-		if (va == end)
-			break;
-		let_interrupts_in(flags);
-	}
-}
-
 /* Areas */
-
-struct request {
-	u64 nr_pages;
-	enum vm_kind kind;
-	vaddr_t caller;
-	fill_fn fill;
-	const void *what;
-};
 
 static inline bool owns_frames(enum vm_kind kind)
 {
 	return kind == VM_ALLOC || kind == VM_STACK;
 }
 
-static inline pte_t descriptor(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
-{
-	return vm_area_encode(kind, nr_pages, caller - address_map.image);
-}
-
-/* The area is complete. */
-static inline void publish(struct vm_stock *stock, pte_t *guard, enum vm_kind kind, u64 nr_pages,
-			   vaddr_t caller)
-{
-	pte_set(guard, descriptor(kind, nr_pages, caller));
-	stock->areas++;
-	stock->used += nr_pages;
-}
-
 /* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
-static inline vaddr_t get_area(u64 nr_pages, irqflags_t *flags)
+static inline vaddr_t get_area(const struct vm_request *rq, irqflags_t *flags)
 {
-	vaddr_t va = stock_get_area(this_stock(), nr_pages);
+	vaddr_t va = rq->align ? 0 : stock_get_area(this_stock(), rq->nr_pages);
 
 	if (unlikely(!va)) {
 		irq_restore(*flags);
-		va = window_get(nr_pages, PAGE_SIZE, VMALLOC_START, VMALLOC_END);
+		va = rq->align ? window_get(rq->nr_pages, rq->align, rq->lo, rq->hi) :
+				 window_get(rq->nr_pages, PAGE_SIZE, 0, VMALLOC_END);
 		*flags = irq_save();
 	}
 	return va;
 }
 
 /* Its descriptor says VM_FREED; its pages are mapped up to end. */
-static inline void put_area(vaddr_t va, pte_t *guard, u64 nr_pages, vaddr_t end, bool own_frames,
-			    irqflags_t *flags)
+static inline __attribute__((always_inline)) void put_area(vaddr_t va, pte_t *guard, vaddr_t end,
+							   bool own_frames, irqflags_t *flags)
 {
-	pte_t *first = next_entry(guard, va);
+	pte_t note = pte_get(guard), *first;
 
-	if (own_frames)
-		unmap_to_stock(va, first, end, flags);
-	else
-		unmap(va, first, end, flags);
-	stock_put_area(this_stock(), va, first, nr_pages);
+	if (note.v & AREA_MIXED) {
+		irq_restore(*flags);
+		vm_make_plain(va, end);
+		*flags = irq_save();
+	}
+	pte_set(guard, (pte_t){ note.v & ~AREA_MIXED });
+	first = next_entry(guard, va);
+	unmap(va, first, end, own_frames, flags);
+	stock_put_area(this_stock(), va, first, note.v >> AREA_PAGES_SHIFT);
 }
 
-static void *try_area(const struct request *rq)
+static void *try_area(struct vm_request *rq)
 {
 	irqflags_t flags = irq_save();
-	vaddr_t va = get_area(rq->nr_pages, &flags), end = va + (rq->nr_pages << PAGE_SHIFT),
-		mapped;
-	pte_t *guard;
+	vaddr_t va = get_area(rq, &flags), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	pte_t *guard, note;
 
 	if (va) {
 		guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
-		mapped = rq->fill(va, next_entry(guard, va), end, rq->what, &flags);
+		mapped = rq->fill(rq, va, end, &flags);
+		note = descriptor(mapped == end ? rq->kind : VM_FREED, rq->nr_pages, rq->caller);
+		note.v |= rq->mixed ? AREA_MIXED : 0;
 		if (mapped == end) {
-			publish(this_stock(), guard, rq->kind, rq->nr_pages, rq->caller);
+			publish(this_stock(), guard, note, rq->nr_pages);
 		} else {
-			pte_set(guard, descriptor(VM_FREED, rq->nr_pages, rq->caller));
-			put_area(va, guard, rq->nr_pages, mapped, owns_frames(rq->kind), &flags);
+			pte_set(guard, note);
+			put_area(va, guard, mapped, owns_frames(rq->kind), &flags);
 			va = 0;
 		}
 	}
@@ -212,44 +168,36 @@ static void *try_area(const struct request *rq)
 }
 
 /* What is missing may be in other stocks, or wait for a flush. */
-static noinline void *new_area(struct request rq)
+void *vm_new_area(struct vm_request *rq)
 {
 	void *p;
 
-	if (rq.nr_pages - 1 >= AREA_MAX_PAGES)
+	if (rq->nr_pages - 1 >= AREA_MAX_PAGES)
 		return NULL;
-	p = try_area(&rq);
+	p = try_area(rq);
 	if (p)
 		return p;
-	stock_drain();
-	if (rq.fill == map_stock) {
-		rq.what = &rq; /* not NULL: exact */
-		if (rq.nr_pages > nr_free_pages())
-			return NULL;
-	}
-	return try_area(&rq);
+	vm_unmap_aliases();
+	rq->exact = true;
+	if (owns_frames(rq->kind) && !rq->what && rq->nr_pages > nr_free_pages())
+		return NULL;
+	return try_area(rq);
+}
+
+static u64 pages_for(u64 bytes)
+{
+	return (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
 }
 
 static noinline void *alloc_slow(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
 {
-	return new_area((struct request){ nr_pages, kind, caller, map_stock, NULL });
+	return vm_new_area(
+		&(struct vm_request){ nr_pages, kind, .caller = caller, .fill = vm_map_stock });
 }
 
-/*
- * What the stock has at hand: addresses, with the entries of guard and pages in one table, whose
- * place this CPU remembers. 0: go the long way. Interrupts masked. The area is still in the stock.
- */
-static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guard)
+static inline __attribute__((always_inline)) void *alloc_fast(u64 bytes, vaddr_t caller)
 {
-	vaddr_t va = nr_pages < STOCK_SIZES ? stock->lists[nr_pages].ready.first : 0;
-
-	*guard = window_entry_cached(va - PAGE_SIZE);
-	return *guard && in_one_table(*guard, nr_pages + 1) ? va : 0;
-}
-
-static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
-{
-	u64 nr_pages = (bytes >> PAGE_SHIFT) + !IS_ALIGNED(bytes, PAGE_SIZE);
+	u64 nr_pages = pages_for(bytes);
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	pte_t *guard;
@@ -258,107 +206,70 @@ static inline void *new_alloc(u64 bytes, enum vm_kind kind, vaddr_t caller)
 	if (likely(va && stock_can_get(stock, nr_pages))) {
 		stock_pop_area(&stock->lists[nr_pages], guard + 1);
 		stock_get_frames(stock, guard + 1, nr_pages);
-		publish(stock, guard, kind, nr_pages, caller);
+		publish(stock, guard, descriptor(VM_ALLOC, nr_pages, caller), nr_pages);
 		irq_restore(flags);
 		return (void *)va;
 	}
 	irq_restore(flags);
-	return alloc_slow(nr_pages, kind, caller);
+	return alloc_slow(nr_pages, VM_ALLOC, caller);
+}
+
+static inline void *filled(void *p, u64 bytes, gfp_t gfp)
+{
+	if (p && (CHECKING || gfp & __GFP_ZERO))
+		memset(p, gfp & __GFP_ZERO ? 0 : JUNK, ALIGN_UP(bytes, PAGE_SIZE));
+	return p;
 }
 
 void *vmalloc(u64 bytes)
 {
-	void *p = new_alloc(bytes, VM_ALLOC, CALLER());
-
-	return CHECKING && p ? memset(p, JUNK, ALIGN_UP(bytes, PAGE_SIZE)) : p;
+	return filled(alloc_fast(bytes, CALLER()), bytes, GFP_KERNEL);
 }
 
-void *vzalloc(u64 bytes)
+void *__vmalloc(u64 bytes, gfp_t gfp)
 {
-	void *p = new_alloc(bytes, VM_ALLOC, CALLER());
-
-	return p ? memset(p, 0, bytes) : NULL;
+	return filled(alloc_fast(bytes, CALLER()), bytes, gfp);
 }
 
-/* What vmap must not show: frames that are nobody's, or whose protection it would get round. */
-#define HIDDEN_STATES (1u << PG_FREE | 1u << PG_STOCK | 1u << PG_RESERVED | 1u << PG_TABLE)
-
-struct pages {
-	struct page **page;
-	u64 nr;
-	pgprot_t prot;
-};
-
-/* Returns how many, from the first on, are mapped now. */
-static inline u64 show_pages(pte_t *entry, struct page **page, u64 nr, pgprot_t prot)
+void *__vmalloc_range(u64 bytes, u64 align, vaddr_t lo, vaddr_t hi, gfp_t gfp, pgprot_t prot,
+		      unsigned flags)
 {
-	u64 leaf = pte_make_leaf(paddr(0), 1, prot).v, first = (vaddr_t)pfn_to_page(0);
-	s64 i = -(s64)nr;
+	bool huge = flags & VM_ALLOW_HUGE_VMAP && bytes >= level_bytes(2);
+	u64 nr = pages_for(bytes), aligned = huge ? MAX(align, level_bytes(2)) : align;
+	struct vm_request rq = { nr,
+				 VM_ALLOC,
+				 .caller = CALLER(),
+				 .align = aligned,
+				 .lo = lo,
+				 .hi = hi,
+				 .fill = huge ? vm_map_huge : vm_map_stock };
+	void *p = NULL;
 
-	entry += nr, page += nr;
-	do {
-		if (unlikely(1u << page[i]->state & HIDDEN_STATES))
-			break;
-		pte_set(&entry[i], (pte_t){ leaf + ((vaddr_t)page[i] - first) *
-							   (PAGE_SIZE / sizeof(struct page)) });
-	} while (++i);
-	return nr + i;
-}
-
-static vaddr_t map_pages(vaddr_t va, pte_t *entry, vaddr_t end, const void *what, irqflags_t *flags)
-{
-	const struct pages *pages = what;
-	struct page **page = pages->page;
-
-	for (u64 nr, done; va < end; va += nr << PAGE_SHIFT, page += nr) {
-		nr = in_table(va, end);
-		done = show_pages(window_entry(va), page, nr, pages->prot);
-		if (done < nr)
-			return va + (done << PAGE_SHIFT);
-		let_interrupts_in(flags);
-	}
-	(void)entry;
-	return end;
-}
-
-static noinline void *vmap_slow(struct page **page, u64 nr_pages, pgprot_t prot, vaddr_t caller)
-{
-	struct pages pages = { page, nr_pages, prot };
-
-	if (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO)
+	if (align && prot > PAGE_NONE && prot <= PAGE_KERNEL_ROX)
+		p = filled(vm_new_area(&rq), bytes, gfp);
+	if (p && prot != PAGE_KERNEL &&
+	    (set_memory_ro((vaddr_t)p, nr) ||
+	     (prot == PAGE_KERNEL_ROX && set_memory_x((vaddr_t)p, nr)))) {
+		vm_free_area((vaddr_t)p, VM_ALLOC);
 		return NULL;
-	return new_area((struct request){ nr_pages, VM_MAP, caller, map_pages, &pages });
+	}
+	return p;
 }
 
-void *vmap(struct page **page, u64 nr_pages, pgprot_t prot)
+void *alloc_kernel_stack(u64 bytes)
 {
-	irqflags_t flags = irq_save();
-	struct vm_stock *stock = this_stock();
-	pte_t *guard;
-	vaddr_t va = at_hand(stock, nr_pages, &guard);
-
-	if (unlikely(!va || (prot != PAGE_KERNEL && prot != PAGE_KERNEL_RO))) {
-		irq_restore(flags);
-		return vmap_slow(page, nr_pages, prot, CALLER());
-	}
-	stock_pop_area(&stock->lists[nr_pages], guard + 1);
-	if (likely(show_pages(guard + 1, page, nr_pages, prot) == nr_pages)) {
-		publish(stock, guard, VM_MAP, nr_pages, CALLER());
-	} else {
-		pte_clear(guard + 1, nr_pages);
-		stock_put_area(stock, va, guard + 1, nr_pages);
-		va = 0;
-	}
-	irq_restore(flags);
-	return (void *)va;
+	return alloc_slow(pages_for(bytes), VM_STACK, CALLER());
 }
 
 /* Freeing */
 
+static const char *const free_calls[VM_NR_KINDS] = { "", "vfree",  "vunmap", "free_kernel_stack",
+						     "", "iounmap" };
+
 /* Say what this is instead of the start of an area that the call could free. */
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
-	const char *what, *advice;
+	const char *what = "is an area of another kind", *advice = "give it back with ";
 	struct vm_area area;
 
 	if (!is_vmalloc_addr((void *)va))
@@ -371,26 +282,22 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 		      call, va, call);
 	if (va != area.start) {
 		what = "is not the start of an area";
-		advice = va < area.start ? "that is its guard; pass what its allocation returned" :
-					   "pass the pointer that its allocation returned";
+		advice = va < area.start ? "that is its guard; pass what was returned for " :
+					   "pass the pointer that was returned, for ";
 	} else if (area.kind == VM_FREED) {
 		what = "is freed already, and waits for the flush";
 		advice = "look for a second free of this pointer";
-	} else {
-		what = "is an area of another kind";
-		advice = area.kind == VM_MAP ? "give it back with vunmap" :
-					       "give it back with vfree";
 	}
-	panic("%s: 0x%lx %s\n  it lies in page %ld of %lu of 0x%lx-0x%lx, %s by %pS\n  %s", call,
+	panic("%s: 0x%lx %s\n  it lies in page %ld of %lu of 0x%lx-0x%lx, %s by %pS\n  %s%s", call,
 	      va, what, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
 	      vm_area_end(&area), vm_kind_name(area.kind),
-	      (void *)(address_map.image + area.caller), advice);
+	      (void *)(address_map.image + area.caller), advice, free_calls[area.kind]);
 }
 
 /* Of all who try to free an area, one changes its descriptor. */
-static inline bool claim(pte_t *guard, pte_t was, enum vm_kind kind)
+static inline bool claim(pte_t *guard, pte_t was, u64 mask, enum vm_kind kind)
 {
-	return (was.v & AREA_KIND_BITS) == AREA_KIND(kind) &&
+	return (was.v & mask) == AREA_KIND(kind) &&
 	       pte_replace(guard, was, (pte_t){ was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) });
 }
 
@@ -400,32 +307,76 @@ static inline void uncount(struct vm_stock *stock, u64 nr_pages)
 	stock->used -= nr_pages;
 }
 
-static noinline void settle_if_due(void)
+/*
+ * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
+ * the way there, waits in this list, linked through the struct pages of first frames, for the next
+ * free outside.
+ */
+static vaddr_t deferred; /* atomic */
+
+static vaddr_t *deferred_link(vaddr_t va)
 {
-	if (stock_due(this_stock()) && !in_interrupt())
-		stock_settle(false);
+	return (vaddr_t *)&vmalloc_to_page((void *)va)
+		->next; /* and prev: vmalloc has no use for them */
 }
 
-/* Any pointer, any size. */
-static noinline void free_any(const char *call, vaddr_t va, enum vm_kind kind)
+static void defer(vaddr_t va)
+{
+	vaddr_t *link = deferred_link(va);
+
+	*link = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
+	while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		continue;
+	this_stock()->batch = 0; /* until then a flush is due */
+}
+
+static void free_deferred(void)
+{
+	vaddr_t next, va = __atomic_exchange_n(&deferred, 0, __ATOMIC_ACQUIRE);
+
+	for (; va; va = next) {
+		irqflags_t flags = irq_save();
+		pte_t *guard = window_entry(va - PAGE_SIZE);
+		u64 nr_pages = pte_get(guard).v >> AREA_PAGES_SHIFT;
+
+		next = *deferred_link(va);
+		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), true, &flags);
+		irq_restore(flags);
+	}
+}
+
+static noinline void settle_if_due(void)
+{
+	if (!stock_due(this_stock()) || in_interrupt())
+		return;
+	free_deferred();
+	stock_settle(false);
+}
+
+void vm_free_area(vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
 	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
 	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
 	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
 
-	if (!guard || !claim(guard, was, kind)) {
+	if (!guard || !claim(guard, was, AREA_KIND(15), kind)) {
 		irq_restore(flags);
-		bad_pointer(call, va);
+		bad_pointer(free_calls[kind], va);
 	}
-	uncount(this_stock(), nr_pages);
-	put_area(va, guard, nr_pages, va + (nr_pages << PAGE_SHIFT), owns_frames(kind), &flags);
+	uncount(stock, nr_pages);
+	if (unlikely(in_interrupt()) && owns_frames(kind) &&
+	    (was.v & AREA_MIXED || nr_pages > stock_room(stock)))
+		defer(va);
+	else
+		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), owns_frames(kind), &flags);
 	irq_restore(flags);
 	settle_if_due();
 }
 
-static inline __attribute__((always_inline)) void free_area(const char *call, vaddr_t va,
-							    enum vm_kind kind)
+static inline __attribute__((always_inline)) void free_fast(vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
@@ -435,7 +386,7 @@ static inline __attribute__((always_inline)) void free_area(const char *call, va
 
 	if (likely(guard && nr_pages < STOCK_SIZES && in_one_table(guard, nr_pages + 1) &&
 		   (!owns_frames(kind) || stock_can_put(stock, nr_pages)) &&
-		   claim(guard, was, kind))) {
+		   claim(guard, was, AREA_KIND_BITS, kind))) {
 		if (owns_frames(kind))
 			stock_put_frames(stock, guard + 1, nr_pages);
 		else
@@ -448,23 +399,49 @@ static inline __attribute__((always_inline)) void free_area(const char *call, va
 		return;
 	}
 	irq_restore(flags);
-	free_any(call, va, kind);
+	vm_free_area(va, kind);
 }
 
 void vfree(const void *p)
 {
 	if (p)
-		free_area("vfree", (vaddr_t)p, VM_ALLOC);
+		free_fast((vaddr_t)p, VM_ALLOC);
 }
 
 void vunmap(const void *p)
 {
 	if (p)
-		free_area("vunmap", (vaddr_t)p, VM_MAP);
+		free_fast((vaddr_t)p, VM_MAP);
+}
+
+void free_kernel_stack(const void *stack)
+{
+	if (stack)
+		vm_free_area((vaddr_t)stack, VM_STACK);
+}
+
+void *vrealloc(const void *p, u64 bytes, gfp_t gfp)
+{
+	struct vm_area area = { 0 };
+	void *fresh = (void *)p;
+
+	if (p &&
+	    (!find_vm_area((vaddr_t)p, &area) || area.start != (vaddr_t)p || area.kind != VM_ALLOC))
+		bad_pointer("vrealloc", (vaddr_t)p);
+	if (p && bytes && pages_for(bytes) <= area.nr_pages)
+		return fresh;
+	fresh = filled(alloc_slow(pages_for(bytes), VM_ALLOC, CALLER()), bytes, gfp);
+	if (fresh && p)
+		memcpy(fresh, p, area.nr_pages << PAGE_SHIFT);
+	if (p && (fresh || bytes == 0))
+		vm_free_area((vaddr_t)p, VM_ALLOC);
+	return fresh;
 }
 
 u64 vm_unmap_aliases(void)
 {
+	if (!in_interrupt())
+		free_deferred();
 	return stock_drain();
 }
 
@@ -516,5 +493,5 @@ void vmalloc_init(void)
 {
 	if (vmwindow_init(&vmalloc_window, VMALLOC_START, VMALLOC_END + 1) || stock_init(0))
 		panic("vmalloc: no memory for the window's first node\n  the machine has too little RAM");
-	register_shrinker(stock_drain);
+	register_shrinker(vm_unmap_aliases);
 }

@@ -34,6 +34,7 @@
 
 struct vm_stock *vm_stocks[NR_CPUS];
 struct vmwindow vmalloc_window;
+u64 ring_frames;
 
 /*
  * Held while tables come and go together with the addresses they serve: addresses that are free
@@ -44,7 +45,6 @@ static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
 static struct area_list depot[STOCK_LISTS]; /* depot_lock */
 static volatile u64 depot_areas;	    /* depot_lock to change it */
-static u64 ring_frames;			    /* frames that page_alloc gave to rings; atomic */
 static bool draining;			    /* one CPU at a time; atomic */
 
 /* The window */

@@ -84,6 +84,8 @@ static void load(struct cpu *cpu)
 	} gdtr = { sizeof(cpu->gdt) - 1, cpu->gdt }, idtr = { sizeof(idt) - 1, idt };
 
 	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(cpu), "d"((u64)cpu >> 32)); /* GS base */
+	/* IA32_PAT as in Linux: PWT and PCD choose WB, WC, UC- or UC. Nothing is mapped WT yet. */
+	asm volatile("wrmsr" ::"c"(0x277), "a"(0x00070106), "d"(0x04070506));
 	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
 	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
 		if (cpu_has(f->name))

@@ -106,8 +106,8 @@ static bool lapic_map(void)
 	base = paddr(((u64)high << 32 | low) & PTE_ADDRESS);
 	if ((low & 0xc00) != 0x800) /* off, or not in memory but among the registers (x2APIC) */
 		return false;
-	lapic = phys_to_virt(base);
-	return pt_map(&kernel_pt, (vaddr_t)lapic, base, 1, PAGE_KERNEL) == 0;
+	lapic = ioremap(base, PAGE_SIZE);
+	return lapic != NULL;
 }
 
 static void ap_main(void)
@@ -152,11 +152,11 @@ static const char *bring_up(u32 id)
 
 	prepared = memory ? running : prepared;
 	for (unsigned i = 0; i < CPU_STACKS; i++)
-		memory &= (ap_stacks[i] = memory ? vmalloc(STACK_BYTES) : NULL) != NULL;
+		memory &= (ap_stacks[i] = memory ? alloc_kernel_stack(STACK_BYTES) : NULL) != NULL;
 	if (memory && start(id))
 		return NULL;
 	for (unsigned i = 0; i < CPU_STACKS; i++)
-		vfree(ap_stacks[i]);
+		free_kernel_stack(ap_stacks[i]);
 	return memory ? "did not come up" : "finds no memory";
 }
 

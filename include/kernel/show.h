@@ -3,12 +3,13 @@
 
 #include <arch/mmu.h>
 
-void show_memmap(void); /* who owns which physical range, and the sums */
-void show_frames(void); /* frames by state, and the sum */
-void show_buddy(void);	/* free blocks by order */
-void show_layout(void); /* the address map */
-void show_areas(void);	/* vmallocinfo and the window's totals */
-void show_slab(void);	/* every kmem_cache */
+void show_memmap(void);	     /* who owns which physical range, and the sums */
+void show_frames(void);	     /* frames by state, and the sum */
+void show_buddy(void);	     /* free blocks by order */
+void show_layout(void);	     /* the address map */
+void show_areas(void);	     /* the window's areas, and totals */
+void show_vmallocinfo(void); /* the same as Linux's /proc/vmallocinfo and meminfo have it */
+void show_slab(void);	     /* every kmem_cache */
 
 /* A row for each leaf in [start, last]: area or range, frames from the row before. Returns rows. */
 u64 show_map(vaddr_t start, vaddr_t last);

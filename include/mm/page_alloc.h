@@ -24,6 +24,7 @@ enum page_state {
 	PG_KMALLOC,  /* a large kmalloc */
 	PG_VMALLOC,  /* vmalloc's: mapped in the window, waiting for a flush, or in stock there */
 	PG_STOCK,    /* free, in a CPU's stock of blocks */
+	PG_TEXT,     /* vmalloc's, executable: read-only everywhere */
 	PG_NR_STATES,
 };
 
@@ -232,7 +233,7 @@ u64 nr_free_pages(void);		   /* O(CPUs) */
 static inline const char *page_state_name(enum page_state state)
 {
 	static const char *const names[] = { "tail", "free",	"reserved", "alloc", "table",
-					     "slab", "kmalloc", "vmalloc",  "stock" };
+					     "slab", "kmalloc", "vmalloc",  "stock", "text" };
 
 	return state < PG_NR_STATES ? names[state] : "?";
 }

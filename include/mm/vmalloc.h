@@ -2,9 +2,9 @@
  * vmalloc.h - memory contiguous in virtual addresses, from frames that lie anywhere.
  *
  * Names and meanings are those of Linux's vmalloc.h. There is no list of areas: the non-present
- * entry of the guard page before each is its descriptor. Any context, no lock held; what makes areas
- * gives in an interrupt only what this CPU has in stock. Freeing what is not the start of a live
- * area of the right kind panics and says what it is; nothing has changed then.
+ * entry of the guard page before each is its descriptor. Any context, no lock held; in an interrupt
+ * there may sooner be no room, as it cannot wait for a flush. Freeing what is not the start of a
+ * live area of the right kind panics and says what it is; nothing has changed then.
  */
 #pragma once
 
@@ -35,11 +35,13 @@ struct vm_area {
 
 /* Rounded up to pages; NULL: 0 bytes, overflow, or no room in RAM or window. Contents undefined. */
 must_check void *vmalloc(u64 bytes);
-must_check void *vzalloc(u64 bytes); /* all zeros */
 must_check void *__vmalloc(u64 bytes, gfp_t gfp);
+#define vzalloc(bytes) __vmalloc(bytes, __GFP_ZERO) /* all zeros */
 
 /* The same, in leaves of 2 MiB as far as aligned blocks are to be had; then it is aligned so, too. */
-must_check void *vmalloc_huge(u64 bytes, gfp_t gfp);
+#define vmalloc_huge(bytes, gfp)                                                        \
+	__vmalloc_range(bytes, PAGE_SIZE, VMALLOC_START, VMALLOC_END, gfp, PAGE_KERNEL, \
+			VM_ALLOW_HUGE_VMAP)
 
 /*
  * The same, all of it and its guard inside [lo, hi), aligned to align (a power of two >= PAGE_SIZE),
@@ -64,7 +66,6 @@ must_check static inline void *kvmalloc(u64 bytes, gfp_t gfp)
 }
 
 #define kvzalloc(bytes, gfp) kvmalloc(bytes, (gfp) | __GFP_ZERO)
-void kvfree(const void *p);
 
 /* n objects of so many bytes; NULL also if the product overflows. c: all zeros. */
 static inline u64 array_bytes(u64 n, u64 bytes)
@@ -97,15 +98,16 @@ must_check void *vmap_put_pages(struct page **pages, u64 count);
 must_check void *vmap_pfn(const u64 *pfns, u64 count, pgprot_t prot);
 
 /* As vmap and vunmap, PAGE_KERNEL, for short: our stocks make the fast way the only one. */
-must_check void *vm_map_ram(struct page **pages, u64 count);
-void vm_unmap_ram(const void *p, u64 count); /* count as it was mapped, or it panics */
+#define vm_map_ram(pages, count) vmap(pages, count, PAGE_KERNEL)
+#define vm_unmap_ram(p, count) vunmap(p)
 
 /*
  * A device's registers, uncached (UC), or its memory, write-combining (WC; SDM 3A, 12.3 and 12.12),
  * from any address: the offset in the page stays. NULL: 0 bytes, RAM, too high, or no room.
  */
-must_check void *ioremap(paddr_t pa, u64 bytes);
-must_check void *ioremap_wc(paddr_t pa, u64 bytes);
+must_check void *ioremap_prot(paddr_t pa, u64 bytes, pgprot_t prot);
+#define ioremap(pa, bytes) ioremap_prot(pa, bytes, PAGE_KERNEL | PAGE_UC)
+#define ioremap_wc(pa, bytes) ioremap_prot(pa, bytes, PAGE_KERNEL | PAGE_WC)
 void iounmap(const volatile void *p); /* any address in its first page */
 
 /*
@@ -114,10 +116,12 @@ void iounmap(const volatile void *p); /* any address in its first page */
  * read-only in the direct map. 0, or with nothing changed -EACCES: that rule (for x also: a vmap can
  * write there); -ENOMEM; -EINVAL: not pages of one vmalloc area, or in an interrupt.
  */
-must_check int set_memory_ro(vaddr_t va, u64 nr_pages);
-must_check int set_memory_rw(vaddr_t va, u64 nr_pages);
-must_check int set_memory_x(vaddr_t va, u64 nr_pages);
-must_check int set_memory_nx(vaddr_t va, u64 nr_pages);
+enum set_memory { SET_RO, SET_RW, SET_X, SET_NX };
+must_check int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change);
+#define set_memory_ro(va, nr_pages) set_memory(va, nr_pages, SET_RO)
+#define set_memory_rw(va, nr_pages) set_memory(va, nr_pages, SET_RW)
+#define set_memory_x(va, nr_pages) set_memory(va, nr_pages, SET_X)
+#define set_memory_nx(va, nr_pages) set_memory(va, nr_pages, SET_NX)
 
 /*
  * Copy from the window whatever is there now: zeros for what is not mapped, or no RAM; a free
@@ -135,6 +139,11 @@ u64 vm_unmap_aliases(void);
 static inline bool is_vmalloc_addr(const void *p)
 {
 	return (vaddr_t)p >= VMALLOC_START && (vaddr_t)p <= VMALLOC_END;
+}
+
+static inline void kvfree(const void *p)
+{
+	(is_vmalloc_addr(p) ? vfree : kfree)(p);
 }
 
 /* The frame behind an address of the window; NULL, or pfn 0: none. A device's has only a number. */

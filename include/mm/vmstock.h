@@ -77,6 +77,11 @@ static inline bool stock_can_get(const struct vm_stock *stock, u64 nr)
 	return stock->head + nr <= stock->ready && (stock->head & stock->mask) + nr <= stock->mask;
 }
 
+static inline u64 stock_room(const struct vm_stock *stock)
+{
+	return stock->head + stock->mask + 1 - stock->tail;
+}
+
 static inline bool stock_can_put(const struct vm_stock *stock, u64 nr)
 {
 	return stock->tail + nr <= stock->head + stock->mask &&
@@ -126,3 +131,72 @@ void stock_stats(struct stock_stats *stats);
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg);
 
 int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */
+
+/* What vmalloc.c and vmap.c share. Interrupts masked. */
+
+static inline bool in_one_table(const pte_t *entry, u64 nr)
+{
+	return ((vaddr_t)entry & (PAGE_SIZE - 1)) + nr * sizeof(*entry) <= PAGE_SIZE;
+}
+
+/* How many of these pages lie in one table. */
+static inline u64 in_table(vaddr_t va, vaddr_t end)
+{
+	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
+}
+
+static inline void let_interrupts_in(irqflags_t *flags)
+{
+	irq_restore(*flags);
+	*flags = irq_save();
+}
+
+/*
+ * What the stock has at hand: addresses, with the entries of guard and pages in one table, whose
+ * place this CPU remembers. 0: go the long way. The area is still in the stock.
+ */
+static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guard)
+{
+	vaddr_t va = nr_pages < STOCK_SIZES ? stock->lists[nr_pages].ready.first : 0;
+
+	*guard = window_entry_cached(va - PAGE_SIZE);
+	return *guard && in_one_table(*guard, nr_pages + 1) ? va : 0;
+}
+
+static inline pte_t descriptor(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
+{
+	return vm_area_encode(kind, nr_pages, caller - address_map.image);
+}
+
+/* The area is complete. */
+static inline void publish(struct vm_stock *stock, pte_t *guard, pte_t note, u64 nr_pages)
+{
+	pte_set(guard, note);
+	stock->areas++;
+	stock->used += nr_pages;
+}
+
+/* The long way. fill maps pages from va on; returns where that ended: before end, if it must. */
+struct vm_request {
+	u64 nr_pages;
+	enum vm_kind kind;
+	pgprot_t prot; /* for fill, and the next two */
+	const void *what;
+	u64 pfn;
+	vaddr_t caller;
+	vaddr_t (*fill)(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
+	u64 align; /* 0: anywhere; otherwise as for window_get, and the next two */
+	vaddr_t lo, hi;
+	bool exact; /* memory is short: take no more than is needed */
+	bool mixed; /* set by fill: AREA_MIXED */
+};
+void *vm_new_area(struct vm_request *rq);	  /* no lock held */
+void vm_free_area(vaddr_t va, enum vm_kind kind); /* any pointer, any size; no lock held */
+
+/* fill: frames of the stock (vmalloc.c); leaves of 2 MiB as far as there are blocks (vmap.c). */
+vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
+vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
+
+void vm_make_plain(vaddr_t va,
+		   vaddr_t end); /* entries of a mixed area, to be freed. No lock held */
+extern u64 ring_frames;		 /* that page_alloc or others gave to the window; atomic */

@@ -94,8 +94,9 @@ FAULTS = [
 
 
 def test_faults_are_explained_and_survived(boot):
-    machine = boot(CPUS=1)  # or the area before would be another CPU's stack, and its guard's neighbour
+    machine = boot(CPUS=1)
     machine.prompt()
+    vmalloc(machine, "4K")  # or the area before, and its guard's neighbour, would be the kernel's
     layout = {r["name"]: r for r in machine.run("layout")[1]}
     places = {"va": int(vmalloc(machine)["va"], 16), "freed": int(vmalloc(machine, "1M")["va"], 16),
               "text": int(layout["text"]["start"], 16)}

@@ -31,9 +31,10 @@ static inline pgprot_t pte_type(pte_t pte)
 	return (pte.v & (PTE_PWT | PTE_PCD)) >> 1;
 }
 
+/* "" for what is cached, as most is. */
 static inline const char *pte_type_text(pte_t pte)
 {
-	return (const char *[]){ "WB", "WC", "UC-", "UC" }[pte_type(pte) / PAGE_WC];
+	return (const char *[]){ "", " WC", " UC-", " UC" }[pte_type(pte) / PAGE_WC];
 }
 
 static inline pte_t pte_make_leaf(paddr_t pa, int level, pgprot_t prot)

@@ -1,0 +1,359 @@
+/*
+ * vmap.c - areas of other frames than stock's, and of other entries than plain ones.
+ *
+ * vmap shows frames that somebody has, ioremap what is no RAM: a list says which, one by one, and
+ * each is looked at before it is mapped. When such an area is freed its entries are just cleared.
+ *
+ * An area of vmalloc is plain: its entries are those of the stock's ring, writable, 4 KiB each. Two
+ * calls make it mixed, and its descriptor says so, for vfree has to make them plain again:
+ *
+ *	vmalloc_huge	puts a leaf of 2 MiB where an entry led to a page table. The table stays, in
+ *			the care of the block's second struct page, and comes back when the leaf is
+ *			split. So splitting needs no memory and cannot fail.
+ *	set_memory_x	makes pages executable. They are nowhere writable then: neither in the direct
+ *			map, whose large leaves are split for it, nor by a vmap. Rights are first taken,
+ *			then flushed, then others given, so that no TLB ever holds both.
+ */
+#include <kernel/panic.h>
+#include <kernel/string.h>
+#include <mm/memmap.h>
+#include <mm/pagetable.h>
+#include <mm/vmstock.h>
+
+/* What vmap must not show: frames that are nobody's, or whose protection it would get round. */
+#define HIDDEN_STATES \
+	(1u << PG_FREE | 1u << PG_STOCK | 1u << PG_RESERVED | 1u << PG_TABLE | 1u << PG_TEXT)
+
+/* Returns how many, from the first on, are mapped now. */
+static inline u64 show_pages(pte_t *entry, struct page *const *page, u64 nr, pgprot_t prot)
+{
+	enum { SCALE = PAGE_SIZE / sizeof(struct page) };
+	u64 leaf = pte_make_leaf(paddr(0), 1, prot).v - (vaddr_t)pfn_to_page(0) * SCALE;
+	s64 i = -(s64)nr;
+
+	entry += nr, page += nr;
+	do {
+		if (unlikely(1u << page[i]->state & HIDDEN_STATES))
+			break;
+		pte_set(&entry[i], (pte_t){ leaf + (vaddr_t)page[i] * SCALE });
+	} while (++i);
+	return nr + i;
+}
+
+static vaddr_t map_pages(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+{
+	struct page *const *page = rq->what;
+
+	for (u64 nr, done; va < end; va += nr << PAGE_SHIFT, page += nr) {
+		nr = in_table(va, end);
+		done = show_pages(window_entry(va), page, nr, rq->prot);
+		if (done < nr)
+			return va + (done << PAGE_SHIFT);
+		let_interrupts_in(flags);
+	}
+	return va;
+}
+
+/* rq->what: numbers of frames; NULL: rq->pfn and those behind it. */
+static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+{
+	const u64 *pfns = rq->what;
+
+	for (u64 i = 0; va < end; i++, va += PAGE_SIZE) {
+		u64 pfn = pfns ? pfns[i] : rq->pfn + i;
+
+		if (pfn >= MEMMAP_LIMIT >> PAGE_SHIFT || pfn_valid(pfn))
+			break;
+		pte_set(window_entry(va), pte_make_leaf(pfn_to_paddr(pfn), 1, rq->prot));
+		let_interrupts_in(flags);
+	}
+	return va;
+}
+
+static inline bool is_data(pgprot_t prot)
+{
+	return prot == PAGE_KERNEL || prot == PAGE_KERNEL_RO;
+}
+
+static noinline void *vmap_slow(struct page **pages, u64 count, pgprot_t prot, enum vm_kind kind,
+				vaddr_t caller)
+{
+	struct vm_request rq = { count, kind, prot, pages, 0, caller, .fill = map_pages };
+
+	return is_data(prot) ? vm_new_area(&rq) : NULL;
+}
+
+void *vmap(struct page **pages, u64 count, pgprot_t prot)
+{
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	pte_t *guard;
+	vaddr_t va = at_hand(stock, count, &guard);
+
+	if (unlikely(!va || !is_data(prot))) {
+		irq_restore(flags);
+		return vmap_slow(pages, count, prot, VM_MAP, CALLER());
+	}
+	stock_pop_area(&stock->lists[count], guard + 1);
+	if (likely(show_pages(guard + 1, pages, count, prot) == count)) {
+		publish(stock, guard, descriptor(VM_MAP, count, CALLER()), count);
+	} else {
+		pte_clear(guard + 1, count);
+		stock_put_area(stock, va, guard + 1, count);
+		va = 0;
+	}
+	irq_restore(flags);
+	return (void *)va;
+}
+
+void *vmap_put_pages(struct page **pages, u64 count)
+{
+	u16 single = PAGE_IS(PG_ALLOC, 0);
+	void *p = NULL;
+	u64 i = 0;
+
+	while (i < count && __atomic_compare_exchange_n(&pages[i]->state_and_order, &single,
+							PAGE_IS(PG_VMALLOC, 0), false,
+							__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		i++;
+	if (i == count)
+		p = vmap_slow(pages, count, PAGE_KERNEL, VM_ALLOC, CALLER());
+	if (p)
+		__atomic_add_fetch(&ring_frames, count, __ATOMIC_RELAXED);
+	while (!p && i-- > 0)
+		pages[i]->state = PG_ALLOC;
+	return p;
+}
+
+void *vmap_pfn(const u64 *pfns, u64 count, pgprot_t prot)
+{
+	struct vm_request rq = { count, VM_MAP, prot, pfns, 0, CALLER(), .fill = map_pfns };
+
+	return is_data(prot & ~PAGE_UC) ? vm_new_area(&rq) : NULL;
+}
+
+void *ioremap_prot(paddr_t pa, u64 bytes, pgprot_t prot)
+{
+	u64 offset = pa.v & (PAGE_SIZE - 1), pfn = paddr_to_pfn(pa);
+	u64 nr = ALIGN_UP(offset + bytes, PAGE_SIZE) >> PAGE_SHIFT;
+	struct vm_request rq = { nr, VM_IOREMAP, prot, NULL, pfn, CALLER(), .fill = map_pfns };
+	bool fits = bytes && pa.v < MEMMAP_LIMIT && bytes <= MEMMAP_LIMIT - pa.v;
+	void *p = fits && is_data(prot & ~PAGE_UC) ? vm_new_area(&rq) : NULL;
+
+	return p ? p + offset : NULL;
+}
+
+void iounmap(const volatile void *p)
+{
+	if (p)
+		vm_free_area(ALIGN_DOWN((vaddr_t)p, PAGE_SIZE), VM_IOREMAP);
+}
+
+u64 vread(void *buf, const void *p, u64 bytes)
+{
+	bool any = false;
+
+	for (u64 at = 0, nr; at < bytes; at += nr) {
+		vaddr_t va = (vaddr_t)p + at, offset = va & (PAGE_SIZE - 1);
+		irqflags_t flags = irq_save(); /* no flush ends meanwhile, so nothing is reused */
+		struct page *page = vmalloc_to_page((void *)va);
+
+		nr = MIN(bytes - at, PAGE_SIZE - offset);
+		if (page && pfn_valid(page_to_pfn(page))) {
+			memcpy(buf + at, page_address(page) + offset, nr);
+			any = true;
+		} else {
+			memset(buf + at, 0, nr);
+		}
+		irq_restore(flags);
+	}
+	return any ? bytes : 0;
+}
+
+/* Leaves of 2 MiB */
+
+/*
+ * In place of the table, which is new and empty, and ours alone. Another CPU may remember it in
+ * window_entry()'s cache: it finds nothing there, walks, and finds the leaf.
+ */
+static bool put_leaf(vaddr_t va)
+{
+	int level;
+	pte_t *entry = pt_walk(&kernel_pt, va, 2, &level);
+	struct page *page = alloc_pages(__GFP_NORECLAIM, 9);
+
+	if (!page)
+		return false;
+	for (u64 i = PT_ENTRIES; i-- > 0;)
+		page[i] = (struct page){ .owner = page->owner,
+					 .state_and_order = PAGE_IS(PG_VMALLOC, 0) };
+	page[1].next = paddr_to_pfn(pte_paddr(pte_get(entry), 2));
+	__atomic_add_fetch(&ring_frames, PT_ENTRIES, __ATOMIC_RELAXED);
+	pte_set(entry, pte_make_leaf(page_to_phys(page), 2, PAGE_KERNEL));
+	return true;
+}
+
+vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+{
+	vaddr_t start = va, next = va, mapped = va;
+
+	for (; mapped == next && va < end; va = mapped) {
+		next = MIN(va + level_bytes(2), end);
+		if (next - va == level_bytes(2) && !in_interrupt() && put_leaf(va)) {
+			rq->mixed = true;
+			mapped = next;
+			let_interrupts_in(flags);
+		} else {
+			mapped = vm_map_stock(rq, va, next, flags);
+		}
+	}
+	/* A CPU may have walked here ahead of us and remember the table, as the MMU does. */
+	if (rq->mixed)
+		tlb_flush_range(start, 1); /* it drops all of those: SDM 3A, 4.10.4.1 */
+	return mapped;
+}
+
+/* The level-1 entry. A leaf there becomes the table again, and maps the same: nothing to flush. */
+static pte_t *plain_entry(vaddr_t va)
+{
+	int level;
+	pte_t *entry = pt_walk(&kernel_pt, va, 1, &level), *table;
+	struct page *page;
+
+	if (level == 1)
+		return entry;
+	page = pfn_to_page(paddr_to_pfn(pte_paddr(pte_get(entry), 2)));
+	table = page_address(pfn_to_page(page[1].next));
+	for (u64 i = 0; i < PT_ENTRIES; i++)
+		pte_set(&table[i], pte_make_leaf(page_to_phys(page + i), 1, PAGE_KERNEL));
+	pte_set(entry, pte_make_table(virt_to_phys(table)));
+	return &table[level_index(va, 1)];
+}
+
+/* Protections */
+
+/* What each protection becomes by each change; PAGE_NONE: that may not be. */
+static const pgprot_t becomes[][4] = {
+	[SET_RO] = { 0, PAGE_KERNEL_RO, PAGE_KERNEL_RO, PAGE_KERNEL_ROX },
+	[SET_RW] = { 0, PAGE_KERNEL, PAGE_KERNEL, PAGE_NONE },
+	[SET_X] = { 0, PAGE_KERNEL_ROX, PAGE_NONE, PAGE_KERNEL_ROX },
+	[SET_NX] = { 0, PAGE_KERNEL_RO, PAGE_KERNEL, PAGE_KERNEL_RO },
+};
+
+/* True if some are no longer executable. Flush. */
+static bool protect(vaddr_t va, vaddr_t end, enum set_memory change)
+{
+	bool taken = false;
+
+	for (; va < end; va += PAGE_SIZE) {
+		pte_t *entry = plain_entry(va), was = pte_get(entry);
+		pgprot_t prot = becomes[change][pte_pgprot(was)];
+
+		taken |= pte_pgprot(was) == PAGE_KERNEL_ROX && prot != PAGE_KERNEL_ROX;
+		pte_set(entry, pte_make_leaf(pte_paddr(was, 1), 1, prot));
+	}
+	return taken;
+}
+
+/* Of pages that are not executable: from now on their frames are code, or no longer. Flush. */
+static bool mark(vaddr_t va, vaddr_t end, bool code)
+{
+	for (; va < end; va += PAGE_SIZE) {
+		pte_t pte = pte_get(plain_entry(va));
+		struct page *page = pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
+
+		if (pte_pgprot(pte) == PAGE_KERNEL_ROX || code == (page->state == PG_TEXT))
+			continue;
+		if (pt_protect(&kernel_pt, (vaddr_t)page_address(page), 1,
+			       code ? PAGE_KERNEL_RO : PAGE_KERNEL))
+			return false;
+		page->state = code ? PG_TEXT : PG_VMALLOC;
+	}
+	return true;
+}
+
+void vm_make_plain(vaddr_t va, vaddr_t end)
+{
+	if (protect(va, end, SET_NX)) {
+		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
+		mark(va, end, false); /* the frames wait for another flush before they are used */
+	}
+	protect(va, end, SET_RW);
+}
+
+/* Does a vmap let code be written? */
+static bool is_writable_elsewhere(void)
+{
+	bool found = false;
+	int level;
+
+	for (vaddr_t va = VMALLOC_START; !found; va += level_bytes(level)) {
+		irqflags_t flags = irq_save();
+		pte_t *entry = pt_next(&kernel_pt, &va, VMALLOC_END, &level);
+		pte_t pte = { entry ? pte_get(entry).v : 0 };
+		u64 pfn = entry ? paddr_to_pfn(pte_paddr(pte, level)) : 0;
+
+		irq_restore(flags);
+		if (!entry)
+			break;
+		found = pte_present(pte) && pte_pgprot(pte) == PAGE_KERNEL && pfn_valid(pfn) &&
+			pfn_to_page(pfn)->state == PG_TEXT;
+	}
+	return found;
+}
+
+static int make_code(vaddr_t va, vaddr_t end)
+{
+	bool enough = mark(va, end, true);
+
+	tlb_flush_all(); /* it also ends each vmap that did not see the mark yet */
+	if (enough && !is_writable_elsewhere())
+		return 0;
+	mark(va, end, false);
+	tlb_flush_all();
+	return enough ? -EACCES : -ENOMEM;
+}
+
+static int may_change(vaddr_t va, u64 nr_pages, enum set_memory change)
+{
+	struct vm_area area;
+	struct mapping m;
+	pte_t *guard, was;
+
+	if (!IS_ALIGNED(va, PAGE_SIZE) || !nr_pages || !find_vm_area(va, &area) ||
+	    area.kind != VM_ALLOC || va < area.start ||
+	    nr_pages > (vm_area_end(&area) - va) >> PAGE_SHIFT)
+		return -EINVAL;
+	for (u64 i = 0; i < nr_pages; i++)
+		if (!pt_lookup(&kernel_pt, va + (i << PAGE_SHIFT), &m) || !becomes[change][m.prot])
+			return -EACCES;
+	guard = pt_entry(&kernel_pt, area.start - PAGE_SIZE);
+	was = pte_get(guard);
+	return pte_replace(guard, was, (pte_t){ was.v | AREA_MIXED }) ? 0 : -EINVAL;
+}
+
+int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
+{
+	static bool busy; /* one CPU at a time; atomic */
+	vaddr_t end = va + (nr_pages << PAGE_SHIFT);
+	int error;
+
+	if (in_interrupt())
+		return -EINVAL;
+	while (__atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
+		cpu_serve();
+	error = may_change(va, nr_pages, change);
+	if (!error && change == SET_X)
+		error = make_code(va, end);
+	if (!error) {
+		bool taken = protect(va, end, change);
+
+		tlb_flush_range(va, nr_pages);
+		if (taken) {
+			mark(va, end, false);
+			tlb_flush_all();
+		}
+	}
+	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
+	return error;
+}
