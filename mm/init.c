@@ -153,5 +153,5 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 
 int mm_cpu_init(u32 cpu)
 {
-	return page_stock_init(cpu) ? -ENOMEM : stock_init(cpu);
+	return page_stock_init(cpu) || kmem_cpu_init(cpu) ? -ENOMEM : stock_init(cpu);
 }

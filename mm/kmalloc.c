@@ -11,33 +11,26 @@
 #include <kernel/string.h>
 #include <mm/slab.h>
 
-#define CLASS(bytes)                     \
-	{                                \
-		"kmalloc-" #bytes, bytes \
-	}
-static const struct {
-	const char *name;
-	u64 bytes;
-} classes[] = { CLASS(8),   CLASS(16),	CLASS(32),  CLASS(64),	 CLASS(96),  CLASS(128),
-		CLASS(192), CLASS(256), CLASS(512), CLASS(1024), CLASS(2048) };
-
-/* The cache for each size, in steps of 8 bytes: 1..8, 9..16, … */
-static struct kmem_cache *cache_for[KMALLOC_MAX_CACHE / 8];
+u8 kmalloc_numbers[KMALLOC_MAX_CACHE / 8]; /* of the cache for a size, in steps of 8 bytes: 1..8, … */
 
 void slab_init(void)
 {
-	for (u64 i = 0, size = 0; i < ARRAY_SIZE(classes); i++) {
-		u64 bytes = classes[i].bytes, align = bytes & -bytes; /* the lowest bit set */
-		struct kmem_cache *cache = kmem_cache_create(classes[i].name, bytes, align);
+	static const char *const names[] = { KMALLOC_CLASSES(KMALLOC_NAME) };
+	static const u16 sizes[] = { KMALLOC_CLASSES(KMALLOC_SIZE) };
 
-		BUG_ON(!cache);
-		for (; size < bytes; size += 8)
-			cache_for[size / 8] = cache;
+	BUG_ON(kmem_cpu_init(0));
+	for (u64 i = 0, size = 0; i < ARRAY_SIZE(sizes); i++) {
+		u64 align = sizes[i] & -sizes[i]; /* the lowest bit set */
+
+		/* The first caches that there are: so kmalloc() knows their numbers. */
+		BUG_ON(!kmem_cache_create(names[i], sizes[i], align));
+		for (; size < sizes[i]; size += 8)
+			kmalloc_numbers[size / 8] = i + 1;
 	}
 	register_shrinker(kmem_cache_shrink_all);
 }
 
-static void *allocate(u64 bytes, gfp_t gfp, vaddr_t owner)
+void *kmalloc_slow(u64 bytes, gfp_t gfp, vaddr_t owner)
 {
 	unsigned order = 0;
 	struct page *page;
@@ -45,18 +38,13 @@ static void *allocate(u64 bytes, gfp_t gfp, vaddr_t owner)
 	if (bytes == 0 || bytes > KMALLOC_MAX_SIZE)
 		return NULL;
 	if (bytes <= KMALLOC_MAX_CACHE)
-		return kmem_cache_alloc(cache_for[(bytes - 1) / 8], gfp);
+		return kmem_alloc_slow(kmalloc_number(bytes), gfp);
 	while (PAGE_SIZE << order < bytes)
 		order++;
 	page = alloc_pages(gfp, order);
 	if (page)
 		page_set_owner(page, PG_KMALLOC, owner);
 	return page ? page_address(page) : NULL;
-}
-
-void *kmalloc(u64 bytes, gfp_t gfp)
-{
-	return allocate(bytes, gfp, CALLER());
 }
 
 /* The large block that begins at p. */
@@ -74,19 +62,12 @@ static struct page *large_block(const void *p)
 	      p, page ? page_text(text, page) : text);
 }
 
-void kfree(const void *p)
+void kfree_large(const void *p)
 {
-	struct kmem_cache *cache = virt_to_cache(p);
-	struct page *page = cache || !p ? NULL : large_block(p);
-	unsigned order;
-	u16 was;
+	struct page *page = large_block(p);
+	unsigned order = page->order;
+	u16 was = PAGE_IS(PG_KMALLOC, order);
 
-	if (cache)
-		kmem_cache_free(cache, (void *)p);
-	if (!page)
-		return;
-	order = page->order;
-	was = PAGE_IS(PG_KMALLOC, order);
 	/* Of two who free it at once, one changes its state. */
 	if (!__atomic_compare_exchange_n(&page->state_and_order, &was, PAGE_IS(PG_ALLOC, order),
 					 false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
@@ -110,7 +91,7 @@ void *krealloc(const void *p, u64 bytes, gfp_t gfp)
 
 	if (p && bytes && bytes <= had)
 		return fresh;
-	fresh = allocate(bytes, gfp, CALLER()); /* 0 bytes: NULL */
+	fresh = kmalloc_slow(bytes, gfp, CALLER()); /* 0 bytes: NULL */
 	if (fresh && p)
 		memcpy(fresh, p, had);
 	if (fresh || bytes == 0)

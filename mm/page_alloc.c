@@ -41,6 +41,7 @@ static u64 (*shrinkers[4])(void), nr_shrinkers;
 struct page_stock *page_stocks[NR_CPUS];
 _Static_assert(sizeof(struct page_stock) <= PAGE_SIZE, "a CPU's stock is kept in one frame");
 struct page *main_first;
+vaddr_t main_start;
 u64 main_bytes, page_alloc_fail_at;
 
 /* The range of RAM that holds this frame, or NULL. Mostly it is the largest. */
@@ -483,6 +484,7 @@ void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
 		if (r->type == MEM_USABLE && (end - pfn) * sizeof(struct page) > main_bytes) {
 			main_range = r;
 			main_first = pfn_to_page(pfn);
+			main_start = (vaddr_t)page_address(main_first);
 			main_bytes = (end - pfn) * sizeof(struct page);
 		}
 		while (r->type != MEM_USABLE && memmap_is_ram(r->type) && pfn < end)

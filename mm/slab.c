@@ -1,91 +1,146 @@
 /*
- * slab.c - many small objects of one size in one frame (Bonwick, USENIX Summer 1994).
+ * slab.c - many small objects of one size in one frame, and a few of them at hand for each CPU.
  *
- * A cache takes memory by the frame and cuts each frame, now called a slab, into objects. One bit
- * an object says whether it is free. Small objects are many, and their bits lie in the slab itself.
- * From 128 bytes on there are at most 32, whose bits fit into the struct page:
+ * A cache takes memory by the frame and cuts each frame, now called a slab, into objects (Bonwick,
+ * USENIX Summer 1994). One bit an object says whether it is free. Small objects are many, and their
+ * bits take the slab's end. From 128 bytes on there are at most 32, whose bits fit into struct page:
  *
- *	64 bytes    [ 63 bits ][ object 0 ][ object 1 ] ... [ object 62 ]
+ *	64 bytes    [ object 0 ][ object 1 ] ... [ object 62 ][ 63 bits ]
  *	512 bytes   [ object 0 ][ object 1 ] ... [ object 7 ]		8 bits in struct page
  *
- * The struct page of a pointer's frame says whose object it is: kfree needs no size, and a double
- * or foreign free is caught, as its bit is set or no object begins there. Slabs with free objects
- * are in their cache's list. At most one is empty, and last: a loop of alloc and free takes none.
+ * Slabs with free objects are in their cache's list. At most one is empty, and last.
+ *
+ * In front of the slabs, each CPU has a magazine for each cache (Bonwick and Adams, USENIX 2001): a
+ * stack of free objects that it alone touches, with interrupts masked. An empty one is half filled
+ * from slabs, a full one half emptied, which takes the lock once for many objects. To the slabs,
+ * what lies in a magazine is in use.
+ *
+ * A free object, in a slab or a magazine, begins with its mark: its address, XOR a number drawn at
+ * boot. kfree exchanges the mark in. If it was there already, the object was free: of two CPUs that
+ * free it at once, exactly one finds that. (An object in use may hold its mark by chance: one in 2^64.)
+ * Where a stale pointer has destroyed the mark, the bit tells when the object goes back to its slab.
  */
 #include <kernel/panic.h>
-#include <kernel/string.h>
+#include <kernel/random.h>
 #include <mm/slab.h>
+
+#define NR_NUMBERS (KMEM_MAX_CACHES + 1) /* caches' numbers; 0 is nobody's */
+
+/*
+ * Does an object begin at this offset of a slab? offset * scale, in 32 bits, is index * 2^19 and less
+ * than 2^12 more if so; otherwise it is at least 2^32 / size, more than any index * 2^19. (Cf. Lemire,
+ * Kaser and Kurz, "Faster remainder by direct computation", 2019.)
+ */
+#define SCALE(size) (((1ul << 32) + (1ul << 19) + (size)-1) / (size))
+#define AT_SCALE(p, scale) ((u32)((vaddr_t)(p) % PAGE_SIZE) * (scale))
 
 static struct kmem_cache {
 	struct spinlock lock;	  /* guards all below, and the struct pages and bits of its slabs */
 	struct page_list partial; /* slabs with free objects; an empty one comes last */
-	struct kmem_stats now;	  /* name NULL: this entry is not in use */
-	u32 first;		  /* where in the frame the first object begins */
-} caches[KMEM_MAX_CACHES] = { [0 ... KMEM_MAX_CACHES -
-			       1] = { .lock = SPINLOCK("kmem_cache", LOCK_SLAB) } };
+	struct kmem_stats now;	  /* name NULL: not in use. in_use: those in magazines, too */
+	u32 bits;		  /* where in the frame they begin; 0: they are in struct page */
+	struct magazine empty;	  /* what a CPU's is at first */
+} caches[NR_NUMBERS] = { [0 ... KMEM_MAX_CACHES] = { .lock = SPINLOCK("kmem_cache", LOCK_SLAB) } };
+
+struct magazine *kmem_magazines[NR_CPUS];
+static u64 cookie, slabs_freed;
+
+static struct magazine *magazine(const struct kmem_cache *cache)
+{
+	return &kmem_magazines[cpu_id()][cache - caches];
+}
+
+/* page->slab_cache, by one load and one shift, of which the compiler makes more. */
+static inline u64 slab_number(const struct page *page)
+{
+	return *(const u32 *)&page->state >> 26;
+}
+
+static inline u64 mark_of(const void *object)
+{
+	return cookie ^ (vaddr_t)object;
+}
 
 /* The bits of a slab, set where an object is free. */
 static u32 *slab_bitmap(const struct kmem_cache *cache, struct page *page)
 {
-	return cache->first ? page_address(page) : &page->slab_bits;
+	return cache->bits ? page_address(page) + cache->bits : &page->slab_bits;
 }
 
 struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 {
 	u64 step = ALIGN_UP(bytes, MAX(align, 8ul)), n = PAGE_SIZE / MAX(step, 8ul);
-	u64 bitmap = n <= 32 ? 0 : ALIGN_UP((n + 31) / 32 * sizeof(u32), MAX(align, 8ul));
+	u64 bits = n <= 32 ? PAGE_SIZE : PAGE_SIZE - (n + 31) / 32 * sizeof(u32);
+	struct kmem_cache *cache = caches;
+	const char *nobody = NULL;
 
 	if (bytes < 8 || bytes > 2048 || align > 2048 || (align & (align - 1) && align))
 		return NULL;
-	for (struct kmem_cache *cache = caches; cache < caches + KMEM_MAX_CACHES; cache++) {
-		irqflags_t flags = spin_lock(&cache->lock);
-		bool found = !cache->now.name;
-
-		if (found) {
-			cache->first = bitmap;
-			cache->now = (struct kmem_stats){ .name = name, .bytes = step };
-			cache->now.per_slab = (PAGE_SIZE - bitmap) / step;
-		}
-		spin_unlock(&cache->lock, flags);
-		if (found)
-			return cache;
-	}
-	return NULL;
+	do {
+		if (++cache == caches + NR_NUMBERS)
+			return NULL;
+		nobody = NULL;
+	} while (!__atomic_compare_exchange_n(&cache->now.name, &nobody, name, false,
+					      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
+	cache->now = (struct kmem_stats){ .name = name, .bytes = step, .per_slab = bits / step };
+	cache->bits = bits % PAGE_SIZE;
+	cache->empty = (struct magazine){ .most = MIN(MAGAZINE_OBJECTS, 16 * KiB / step),
+					  .scale = SCALE(step),
+					  .limit = cache->now.per_slab << 19 };
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
+		if (kmem_magazines[cpu])
+			kmem_magazines[cpu][cache - caches] = cache->empty;
+	return cache;
 }
 
-/* A frame with every object free. No lock held. */
-static struct page *new_slab(struct kmem_cache *cache, gfp_t gfp)
+/* Slabs */
+
+/* One more, with every object free. No lock held. */
+static bool add_slab(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct page *page = alloc_pages(gfp & ~__GFP_ZERO, 0);
+	char *object = page ? page_address(page) : NULL;
+	irqflags_t flags;
 
 	if (!page)
-		return NULL;
-	page->state = PG_SLAB;
-	page->slab_cache = cache - caches;
-	page->slab_used = 0;
+		return false;
+	for (u32 i = 0; i < cache->now.per_slab; i++, object += cache->now.bytes)
+		*(u64 *)object = mark_of(object);
 	for (u32 i = 0; i < cache->now.per_slab; i += 32)
 		slab_bitmap(cache, page)[i / 32] = ~0u; /* bits past per_slab never come first */
-	return page;
+	page->slab_used = 0;
+	page->slab_cache = cache - caches;
+	page->state = PG_SLAB;
+	flags = spin_lock(&cache->lock);
+	page_list_add(&cache->partial, page, false);
+	cache->now.slabs++;
+	spin_unlock(&cache->lock, flags);
+	return true;
 }
 
-/* Take the cache's empty slab away, if it has one. The cache's lock held. */
-static struct page *pop_empty(struct kmem_cache *cache)
+/* Free the cache's empty slab, if it has one. The cache's lock held. */
+static void free_empty(struct kmem_cache *cache)
 {
 	struct page *page = pfn_to_page(cache->partial.last);
 
 	if (!cache->partial.last || page->slab_used)
-		return NULL;
+		return;
 	page_list_remove(&cache->partial, page);
 	cache->now.slabs--;
+	__atomic_add_fetch(&slabs_freed, 1, __ATOMIC_RELAXED);
+	page->flags = 0; /* only frames of slabs name a cache: kfree looks at nothing else */
 	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
-	return page;
+	__free_pages(page, 0);
 }
 
-/* Take a free object of a slab that has one. The cache's lock held. */
-static void *take_object(struct kmem_cache *cache, struct page *page)
+/* Take a free object of a slab, if there is one. The cache's lock held. */
+static void *take_object(struct kmem_cache *cache)
 {
+	struct page *page = pfn_to_page(cache->partial.first);
 	u32 *bits = slab_bitmap(cache, page), word = 0, bit;
 
+	if (!cache->partial.first)
+		return NULL;
 	while (!bits[word])
 		word++;
 	bit = __builtin_ctz(bits[word]);
@@ -94,70 +149,139 @@ static void *take_object(struct kmem_cache *cache, struct page *page)
 		page_list_remove(&cache->partial, page);
 	cache->now.in_use++;
 	cache->now.allocs++;
-	return (char *)page_address(page) + cache->first + (word * 32 + bit) * cache->now.bytes;
+	return (char *)page_address(page) + (word * 32 + bit) * cache->now.bytes;
 }
 
-void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+/* Give an object back to its slab. False: it is there already. The cache's lock held. */
+static bool give_object(struct kmem_cache *cache, void *object)
 {
-	irqflags_t flags = spin_lock(&cache->lock);
-	struct page *page;
-	void *object;
+	struct page *page = virt_to_page(object);
+	u32 i = AT_SCALE(object, cache->empty.scale) >> 19;
+	u32 *bits = slab_bitmap(cache, page) + i / 32;
 
-	if (!cache->partial.first) {
-		spin_unlock(&cache->lock, flags);
-		page = new_slab(cache, gfp);
-		if (!page)
-			return NULL;
-		flags = spin_lock(&cache->lock);
-		page_list_add(&cache->partial, page, false);
-		cache->now.slabs++;
-	}
-	object = take_object(cache, pfn_to_page(cache->partial.first));
-	spin_unlock(&cache->lock, flags);
-	return gfp & __GFP_ZERO ? memset(object, 0, cache->now.bytes) : object;
-}
-
-/* Free an object, or say why not. *empty: a slab to be freed. The cache's lock held. */
-static const char *give_object(struct kmem_cache *cache, void *p, struct page **empty)
-{
-	struct page *page = direct_to_page(p);
-	u32 offset = (vaddr_t)p % PAGE_SIZE - cache->first, i = offset / cache->now.bytes, *bits;
-
-	if (!page || page->state != PG_SLAB || &caches[page->slab_cache] != cache)
-		return "is no object of this cache";
-	if (i >= cache->now.per_slab || offset % cache->now.bytes)
-		return "is not where an object begins";
-	bits = slab_bitmap(cache, page) + i / 32;
 	if (*bits & 1u << i % 32)
-		return "is free already";
+		return false;
 	*bits |= 1u << i % 32;
 	cache->now.in_use--;
 	cache->now.frees++;
-	if (CHECKING)
-		memset(p, JUNK, cache->now.bytes);
 	if (page->slab_used-- == cache->now.per_slab)
 		page_list_add(&cache->partial, page, false);
 	if (page->slab_used == 0 && cache->partial.last != page_to_pfn(page)) {
 		page_list_remove(&cache->partial, page);
-		*empty = pop_empty(cache);
+		free_empty(cache);
 		page_list_add(&cache->partial, page, true);
 	}
-	return NULL;
+	return true;
+}
+
+static _Noreturn noinline void bad_free(const struct kmem_cache *cache, const void *p,
+					const char *wrong)
+{
+	panic("kfree: %p %s\n  %s has objects of %lu bytes, %lu in a frame, from its first byte on\n"
+	      "  free each object once, by the pointer that its allocation returned",
+	      p, wrong, cache->now.name, cache->now.bytes, cache->now.per_slab);
+}
+
+/* Magazines */
+
+/* Give objects of this CPU's magazine back to their slabs, until only so many are left. */
+static void empty(struct kmem_cache *cache, u32 left)
+{
+	irqflags_t flags = spin_lock(&cache->lock);
+	struct magazine *m = magazine(cache);
+	void *object = NULL;
+	bool ok = true;
+
+	while (ok && m->nr > left)
+		ok = give_object(cache, object = m->object[--m->nr]);
+	spin_unlock(&cache->lock, flags);
+	if (!ok)
+		bad_free(cache, object, "is free already");
+}
+
+static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
+{
+	void *object;
+
+	do {
+		irqflags_t flags = spin_lock(&cache->lock);
+		struct magazine *m = magazine(cache);
+
+		while (m->nr <= m->most / 2 && (object = take_object(cache)))
+			m->object[m->nr++] = object;
+		spin_unlock(&cache->lock, flags);
+		object = kmem_pop(cache - caches);
+	} while (!object && add_slab(cache, gfp));
+	return object;
+}
+
+void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+	void *object = kmem_pop(cache - caches);
+
+	if (!object)
+		object = alloc_slow(cache, gfp);
+	return object && gfp & __GFP_ZERO ? memset(object, 0, cache->now.bytes) : object;
+}
+
+void *kmem_alloc_slow(u32 number, gfp_t gfp)
+{
+	return kmem_cache_alloc(&caches[number], gfp);
+}
+
+/* False: no object begins there, or the magazine is full. */
+static inline bool push(struct magazine *magazines, u64 number, void *p)
+{
+	struct magazine *m = &magazines[number];
+	u64 mark = mark_of(p);
+
+	if (unlikely(AT_SCALE(p, m->scale) >= m->limit || m->nr >= m->most))
+		return false;
+	/* Of all who free it, one finds no mark. */
+	if (unlikely(__atomic_exchange_n((u64 *)p, mark, __ATOMIC_ACQ_REL) == mark))
+		bad_free(&caches[number], p, "is free already");
+	if (CHECKING)
+		memset((u64 *)p + 1, JUNK, caches[number].now.bytes - sizeof(mark));
+	m->object[m->nr++] = p;
+	return true;
+}
+
+static inline bool free_here(u64 number, void *p)
+{
+	irqflags_t flags = irq_save();
+	bool done = push(kmem_magazines[cpu_id()], number, p);
+
+	irq_restore(flags);
+	return done;
+}
+
+/* Any pointer, anywhere. */
+static noinline void free_slow(void *p)
+{
+	struct kmem_cache *cache = virt_to_cache(p);
+
+	if (p && !cache)
+		kfree_large(p);
+	while (cache && !free_here(cache - caches, p)) {
+		if (AT_SCALE(p, cache->empty.scale) >= cache->empty.limit)
+			bad_free(cache, p, "is not where an object begins");
+		empty(cache, cache->empty.most / 2);
+	}
+}
+
+void kfree(const void *p)
+{
+	const struct page *page = main_page(p);
+
+	if (unlikely(!page || !free_here(slab_number(page), (void *)p)))
+		free_slow((void *)p);
 }
 
 void kmem_cache_free(struct kmem_cache *cache, void *object)
 {
-	irqflags_t flags = spin_lock(&cache->lock);
-	struct page *empty = NULL;
-	const char *wrong = give_object(cache, object, &empty);
-
-	spin_unlock(&cache->lock, flags);
-	if (wrong)
-		panic("kfree: %p %s\n  %s has objects of %lu bytes, from byte %u of a frame on\n"
-		      "  free each object once, by the pointer that its allocation returned",
-		      object, wrong, cache->now.name, cache->now.bytes, cache->first);
-	if (empty)
-		__free_pages(empty, 0);
+	if (virt_to_cache(object) != cache)
+		bad_free(cache, object, "is no object of this cache");
+	kfree(object);
 }
 
 struct kmem_cache *virt_to_cache(const void *p)
@@ -172,49 +296,57 @@ u64 kmem_cache_size(const struct kmem_cache *cache)
 	return cache->now.bytes;
 }
 
+static void empty_here(void *unused)
+{
+	(void)unused;
+	for (struct kmem_cache *cache = caches + 1; cache < caches + NR_NUMBERS; cache++)
+		if (magazine(cache)->nr)
+			empty(cache, 0);
+}
+
 u64 kmem_cache_shrink_all(void)
 {
-	u64 nr_pages = 0;
+	u64 before = slabs_freed;
 
-	for (struct kmem_cache *cache = caches; cache < caches + KMEM_MAX_CACHES; cache++) {
-		struct page *page;
-		irqflags_t flags;
+	empty_here(NULL);
+	if (!in_interrupt())
+		on_other_cpus(empty_here, NULL);
+	for (struct kmem_cache *cache = caches + 1; cache < caches + NR_NUMBERS; cache++) {
+		irqflags_t flags = spin_lock(&cache->lock);
 
-		if (!spin_trylock(&cache->lock, &flags))
-			continue;
-		page = pop_empty(cache);
+		free_empty(cache);
 		spin_unlock(&cache->lock, flags);
-		if (page && ++nr_pages)
-			__free_pages(page, 0);
 	}
-	return nr_pages;
+	return slabs_freed - before;
 }
 
 void kmem_cache_destroy(struct kmem_cache *cache)
 {
+	kmem_cache_shrink_all();
 	if (cache->now.in_use)
 		panic("kmem_cache_destroy: %lu objects of cache %s are in use\n  free them first",
 		      cache->now.in_use, cache->now.name);
-	while (cache->now.slabs) /* an empty one; another CPU may hold the lock for a moment */
-		kmem_cache_shrink_all();
 	cache->now.name = NULL;
 }
 
 bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 {
-	const struct kmem_cache *cache = caches, *end = caches + KMEM_MAX_CACHES;
+	const struct kmem_cache *cache = caches + 1, *end = caches + NR_NUMBERS;
 
 	while (cache < end && (!cache->now.name || index-- > 0))
 		cache++;
-	if (cache < end)
-		*stats = cache->now;
-	return cache < end;
+	if (cache == end)
+		return false;
+	*stats = cache->now;
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
+		stats->in_use -= kmem_magazines[cpu] ? kmem_magazines[cpu][cache - caches].nr : 0;
+	return true;
 }
 
 struct audit {
 	complain_fn complain;
 	u64 faults;
-	u64 slabs[KMEM_MAX_CACHES], objects[KMEM_MAX_CACHES], partial[KMEM_MAX_CACHES];
+	u64 slabs[NR_NUMBERS], objects[NR_NUMBERS], partial[NR_NUMBERS];
 };
 
 static void audit_slab(struct page *page, u64 nr, void *arg)
@@ -241,8 +373,9 @@ u64 slab_check(complain_fn complain)
 {
 	struct audit audit = { .complain = complain };
 
+	kmem_cache_shrink_all(); /* panics if an object was in two magazines */
 	for_each_block(audit_slab, &audit);
-	for (unsigned i = 0; i < KMEM_MAX_CACHES; i++) {
+	for (unsigned i = 1; i < NR_NUMBERS; i++) {
 		const struct kmem_stats *now = &caches[i].now;
 		u64 slabs = audit.slabs[i], objects = audit.objects[i], listed = 0;
 
@@ -257,4 +390,20 @@ u64 slab_check(complain_fn complain)
 				objects);
 	}
 	return audit.faults;
+}
+
+int kmem_cpu_init(u32 cpu)
+{
+	struct magazine *magazines = __get_free_pages(GFP_KERNEL, 2);
+
+	_Static_assert(sizeof(*magazines) * NR_NUMBERS == PAGE_SIZE << 2, "64 of 256 bytes");
+	for (u32 i = 0; magazines && i < NR_NUMBERS; i++)
+		magazines[i] = caches[i].empty;
+	kmem_magazines[cpu] = magazines;
+	if (!cookie) {
+		u64 seed = cycles();
+
+		cookie = random_next(&seed);
+	}
+	return magazines ? 0 : -ENOMEM;
 }

@@ -1,9 +1,9 @@
 /*
  * slab.h - small objects, and kmalloc: memory whose frames are neighbours.
  *
- * Slabs after Bonwick 1994, in the direct map; names and meanings are Linux's. Any context. A
- * bitmap tells what is free, so that every double or foreign free panics with what it found, before
- * anything has changed.
+ * Slabs after Bonwick 1994, with magazines of each CPU's after Bonwick and Adams 2001, in the direct
+ * map; names and meanings are Linux's. Any context. A mark in each free object and a bitmap in each
+ * slab tell what is free: a double or foreign free panics, before anything has changed.
  */
 #pragma once
 
@@ -12,7 +12,7 @@
 
 #define KMALLOC_MAX_CACHE 2048			  /* above this, whole pages */
 #define KMALLOC_MAX_SIZE (PAGE_SIZE << MAX_ORDER) /* above this, NULL */
-#define KMEM_MAX_CACHES 64			  /* struct page has 6 bits for the number */
+#define KMEM_MAX_CACHES 63 /* struct page has 6 bits for the number; 0: none */
 
 /*
  * A cache of objects of `bytes` (8 .. 2048), aligned to align (a power of two up to 2048; 0: 8).
@@ -29,13 +29,61 @@ void kmem_cache_free(struct kmem_cache *cache, void *object);
 u64 kmem_cache_size(const struct kmem_cache *cache);
 struct kmem_cache *virt_to_cache(const void *p);
 
-u64 kmem_cache_shrink_all(void); /* frees empty slabs; returns their frames. Also a shrinker. */
+/* Empty all CPUs' magazines (in an interrupt this one's), free empty slabs: how many. No lock held. */
+u64 kmem_cache_shrink_all(void);
+
+/* Free objects of one cache that a CPU has at hand; that CPU only, interrupts masked. */
+#define MAGAZINE_OBJECTS 30ul
+struct magazine {
+	u32 nr, most, scale, limit; /* all but nr are the cache's: see slab.c */
+	void *object[MAGAZINE_OBJECTS];
+};
+extern struct magazine *kmem_magazines[NR_CPUS]; /* one for each cache, by its number */
+
+/* An object of this CPU's magazine; NULL: it is empty. */
+static inline void *kmem_pop(u64 number)
+{
+	irqflags_t flags = irq_save();
+	struct magazine *m = &kmem_magazines[cpu_id()][number];
+	void *object = NULL;
+
+	if (likely(m->nr)) {
+		object = m->object[--m->nr];
+		*(u64 *)object = CHECKING ? ~0ul / 255 * JUNK : 0; /* no mark: it is in use */
+	}
+	irq_restore(flags);
+	return object;
+}
+
+/* The classes, and the number of the one for a size. */
+#define KMALLOC_CLASSES(x) x(8) x(16) x(32) x(64) x(96) x(128) x(192) x(256) x(512) x(1024) x(2048)
+#define KMALLOC_NAME(bytes) "kmalloc-" #bytes,
+#define KMALLOC_SIZE(bytes) bytes,
+#define KMALLOC_FITS_NOT(bytes) +(size > (bytes))
+extern u8 kmalloc_numbers[KMALLOC_MAX_CACHE / 8];
+static inline u64 kmalloc_number(u64 size)
+{
+	return __builtin_constant_p(size) ? 1 KMALLOC_CLASSES(KMALLOC_FITS_NOT) :
+					    kmalloc_numbers[(size - 1) / 8];
+}
+
+void *kmem_alloc_slow(u32 number, gfp_t gfp);
+void *kmalloc_slow(u64 bytes, gfp_t gfp, vaddr_t owner);
+void kfree_large(const void *p);
 
 /*
  * Classes 8 16 32 64 96 128 192 256 512 1024 2048, then blocks of 2^order pages. A size that is a
  * power of two comes aligned to it. NULL: bytes is 0 or above KMALLOC_MAX_SIZE, or no block free.
  */
-must_check void *kmalloc(u64 bytes, gfp_t gfp);
+must_check static inline void *kmalloc(u64 bytes, gfp_t gfp)
+{
+	void *object = bytes - 1 < KMALLOC_MAX_CACHE ? kmem_pop(kmalloc_number(bytes)) : NULL;
+
+	if (unlikely(!object))
+		return kmalloc_slow(bytes, gfp, THIS_CODE());
+	return gfp & __GFP_ZERO ? memset(object, 0, bytes) : object;
+}
+
 must_check static inline void *kzalloc(u64 bytes, gfp_t gfp)
 {
 	return kmalloc(bytes, gfp | __GFP_ZERO);
@@ -52,11 +100,12 @@ struct kmem_stats {
 	u64 bytes;	   /* of one object */
 	u64 per_slab;	   /* objects in a slab of one frame */
 	u64 slabs, in_use; /* now */
-	u64 allocs, frees; /* ever */
+	u64 allocs, frees; /* ever, out of and into slabs: magazines serve most without */
 };
 
 /* Those of the index-th cache; false past the last. */
 bool kmem_cache_stats(unsigned index, struct kmem_stats *stats);
 
-u64 slab_check(complain_fn complain); /* bitmaps, counters, frames: returns number of faults */
-void slab_init(void);		      /* once, after page_alloc_init */
+u64 slab_check(complain_fn complain);  /* bitmaps, counters, frames: returns number of faults */
+must_check int kmem_cpu_init(u32 cpu); /* before that CPU runs: -ENOMEM */
+void slab_init(void);		       /* once, after page_alloc_init */

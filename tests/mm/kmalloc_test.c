@@ -142,9 +142,44 @@ TEST(kmalloc, krealloc)
 	EXPECT(!krealloc(NULL, 0, GFP_KERNEL));
 }
 
+/* kzalloc of what was full of other bytes; krealloc and ksize where memory is nobody's yet. */
+TEST(kmalloc, zeroed_again)
+{
+	for (u64 bytes = 1; bytes <= KMALLOC_MAX_CACHE; bytes += 1 + bytes / 8) {
+		u8 *p = kmalloc(bytes, GFP_KERNEL);
+
+		EXPECT(p);
+		memset(p, 0xff, ksize(p));
+		kfree(p);
+		p = krealloc(NULL, bytes, __GFP_ZERO);
+		EXPECT(p);
+		EXPECT(all_bytes(p, bytes, 0));
+		kfree(p);
+	}
+}
+
 static void do_kfree(void *p)
 {
 	kfree(p);
+}
+
+/* The slab is gone, and its frame another's: a second kfree must not take it for an object. */
+TEST(kmalloc, double_free_of_what_was_a_slab)
+{
+	struct page *pages[8];
+	char *p;
+
+	kmem_cache_shrink_all();
+	p = kmalloc(2048, GFP_KERNEL);
+	EXPECT(p);
+	kfree(p);
+	kmem_cache_shrink_all();
+	EXPECT(!virt_to_cache(p));
+	for (u64 i = 0; i < ARRAY_SIZE(pages); i++) /* one of them is it, unless we shuffle */
+		EXPECT((pages[i] = alloc_pages(__GFP_ZERO, 0)));
+	EXPECT_PANIC(do_kfree, p, "did not come from kmalloc");
+	for (u64 i = 0; i < ARRAY_SIZE(pages); i++)
+		__free_pages(pages[i], 0);
 }
 
 TEST(kmalloc, misuse)

@@ -1,6 +1,7 @@
 /*
- * Caches of objects: against a set of live ones, to the last frame, and misused.
+ * Caches of objects: against a set of live ones, to the last frame, from many CPUs, and misused.
  */
+#include <kernel/smp.h>
 #include <kernel/string.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -102,38 +103,98 @@ TEST(slab, per_slab)
 	}
 }
 
-/* Empty slabs go back, but for one: a loop at the boundary asks for no frame. */
+/* All objects drained, all frames come back; with magazines full of them, too. */
 TEST(slab, frames_go_back)
 {
 	struct kmem_cache *cache = kmem_cache_create("test-back", 512, 0);
-	u64 before = nr_free_pages();
+	u64 before, slabs;
 
 	EXPECT(cache);
+	kmem_cache_shrink_all();
+	before = nr_free_pages();
 	for (int i = 0; i < 80; i++)
 		EXPECT((live[i] = kmem_cache_alloc(cache, GFP_KERNEL)));
 	EXPECT_EQ(nr_free_pages(), before - 10);
+	EXPECT_EQ(kmem_cache_shrink_all(), 0);
 	for (int i = 0; i < 80; i++)
 		kmem_cache_free(cache, live[i]);
-	EXPECT_EQ(nr_free_pages(), before - 1);
-	EXPECT_EQ(stats_of("test-back").slabs, 1);
-	for (int i = 0; i < 10; i++) {
-		kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL));
-		EXPECT_EQ(nr_free_pages(), before - 1);
-	}
-	EXPECT_EQ(kmem_cache_shrink_all(), 1);
+	slabs = stats_of("test-back").slabs;
+	EXPECT(slabs >= 1 && slabs < 10);
+	EXPECT_EQ(stats_of("test-back").in_use, 0);
+	EXPECT_EQ(kmem_cache_shrink_all(), slabs);
+	EXPECT_EQ(stats_of("test-back").slabs, 0);
 	EXPECT_EQ(nr_free_pages(), before);
-	EXPECT_EQ(stats_of("test-back").allocs, 90);
-	EXPECT_EQ(stats_of("test-back").frees, 90);
+	EXPECT_EQ(stats_of("test-back").allocs, stats_of("test-back").frees);
 	/* Also with a slab that is partly used: it does not hide the empty one. */
 	for (int i = 0; i < 24; i++)
 		EXPECT((live[i] = kmem_cache_alloc(cache, GFP_KERNEL)));
 	kmem_cache_free(cache, live[0]);
 	for (int i = 23; i >= 8; i--)
 		kmem_cache_free(cache, live[i]);
-	EXPECT_EQ(stats_of("test-back").slabs, 2);
+	EXPECT_EQ(kmem_cache_shrink_all(), 2);
+	EXPECT_EQ(stats_of("test-back").slabs, 1);
 	for (int i = 7; i > 0; i--)
 		kmem_cache_free(cache, live[i]);
-	EXPECT_EQ(stats_of("test-back").slabs, 1);
+	kmem_cache_destroy(cache);
+	EXPECT_EQ(nr_free_pages(), before);
+}
+
+/* Slabs are asked once for many objects, and by a loop of alloc and free not at all. */
+TEST(slab, magazines)
+{
+	enum { MOST = MAGAZINE_OBJECTS, N = 10 * MOST };
+	struct kmem_cache *cache = kmem_cache_create("test-magazine", 64, 64);
+	struct kmem_stats stats;
+	u64 allocs;
+
+	EXPECT(cache);
+	EXPECT((live[0] = kmem_cache_alloc(cache, GFP_KERNEL)));
+	stats = stats_of("test-magazine");
+	EXPECT_EQ(stats.allocs, 1 + MOST / 2);
+	EXPECT_EQ(stats.in_use, 1);
+	for (int i = 0; i < 1000; i++)
+		kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL));
+	EXPECT_EQ(stats_of("test-magazine").allocs, stats.allocs);
+	EXPECT_EQ(stats_of("test-magazine").frees, 0);
+	for (int i = 1; i < N; i++)
+		EXPECT((live[i] = kmem_cache_alloc(cache, GFP_KERNEL)));
+	allocs = stats_of("test-magazine").allocs;
+	EXPECT(allocs >= N && allocs <= N + MOST / 2);
+	for (int i = 0; i < N; i++) {
+		EXPECT_EQ(stats_of("test-magazine").in_use, N - i);
+		kmem_cache_free(cache, live[i]);
+		stats = stats_of("test-magazine");
+		EXPECT_EQ(stats.frees % (MOST / 2), 0);
+		EXPECT_EQ(stats.allocs, allocs);
+		EXPECT(allocs - stats.frees - stats.in_use <= MOST); /* in the magazine */
+	}
+	kmem_cache_destroy(cache);
+}
+
+static void all_at_once(void *cache)
+{
+	for (u64 i = 0; i < 100; i++)
+		live[i] = kmem_cache_alloc(cache, GFP_KERNEL);
+	for (u64 i = 0; i < 100; i += 2)
+		kmem_cache_free(cache, live[i]);
+}
+
+/* An interrupt is served from the same magazine. */
+TEST(slab, interrupts)
+{
+	struct kmem_cache *cache = kmem_cache_create("test-interrupt", 128, 0);
+	void *object;
+
+	EXPECT(cache);
+	object = kmem_cache_alloc(cache, GFP_KERNEL);
+	EXPECT(object);
+	self_interrupt(all_at_once, cache);
+	EXPECT_EQ(stats_of("test-interrupt").in_use, 51);
+	for (u64 i = 1; i < 100; i += 2) {
+		EXPECT(live[i] && live[i] != object);
+		kmem_cache_free(cache, live[i]);
+	}
+	kmem_cache_free(cache, object);
 	kmem_cache_destroy(cache);
 }
 
@@ -151,7 +212,7 @@ TEST(slab, no_frame)
 	object = kmem_cache_alloc(cache, GFP_KERNEL);
 	EXPECT(object);
 	kmem_cache_free(cache, object);
-	EXPECT(all_bytes(object, 256, JUNK));
+	EXPECT(all_bytes((u8 *)object + 8, 248, JUNK)); /* behind the mark */
 	kmem_cache_destroy(cache);
 }
 
@@ -205,7 +266,7 @@ TEST(slab, misuse)
 	EXPECT(object && stranger);
 	in_use = stats_of("test-victim").in_use;
 	EXPECT_PANIC(free_to_victim, object + 8, "is not where an object begins");
-	EXPECT_PANIC(free_to_victim, ALIGN_DOWN((vaddr_t)object, PAGE_SIZE), "is not where");
+	EXPECT_PANIC(free_to_victim, (vaddr_t)object | (PAGE_SIZE - 64), "is not where");
 	EXPECT_PANIC(free_to_victim, object + 64, "is free already");
 	EXPECT_PANIC(free_to_victim, stranger, "is no object of this cache");
 	EXPECT_PANIC(free_to_victim, page_address(page), "is no object of this cache");
@@ -221,6 +282,157 @@ TEST(slab, misuse)
 	vfree(area);
 	kmem_cache_destroy(victim);
 	kmem_cache_destroy(other);
+}
+
+static void *from_victim;
+
+static void alloc_in_victim(void *unused)
+{
+	(void)unused;
+	from_victim = kmem_cache_alloc(victim, GFP_KERNEL);
+}
+
+static void drain(void *unused)
+{
+	(void)unused;
+	kmem_cache_shrink_all();
+}
+
+/* Wherever the object has gone to: a magazine, its slab, a slab in an interrupt. */
+TEST(slab, double_free)
+{
+	char *object, *neighbour;
+
+	victim = kmem_cache_create("test-double", 96, 0);
+	EXPECT(victim);
+	object = kmem_cache_alloc(victim, GFP_KERNEL);
+	neighbour = kmem_cache_alloc(victim, GFP_KERNEL); /* the slab stays */
+	EXPECT(object && neighbour);
+	kmem_cache_free(victim, object);
+	EXPECT_EQ(stats_of("test-double").frees, 0);
+	EXPECT_PANIC(free_to_victim, object, "is free already");
+	kmem_cache_shrink_all();
+	EXPECT(stats_of("test-double").frees > 0);
+	EXPECT_PANIC(free_to_victim, object, "is free already");
+	self_interrupt(alloc_in_victim, NULL);
+	self_interrupt(free_to_victim, from_victim);
+	EXPECT_PANIC(free_to_victim, from_victim, "is free already");
+	EXPECT_EQ(stats_of("test-double").in_use, 1);
+	kmem_cache_free(victim, neighbour);
+	kmem_cache_destroy(victim);
+}
+
+/* With the mark destroyed it comes later, but it comes: a slab gets no object back twice. */
+TEST(slab, double_free_of_spoilt_object)
+{
+	u64 *object;
+
+	victim = kmem_cache_create("test-spoilt", 64, 0);
+	EXPECT(victim);
+	object = kmem_cache_alloc(victim, GFP_KERNEL);
+	EXPECT(object);
+	kmem_cache_free(victim, object);
+	*object = 1;
+	kmem_cache_free(victim, object);
+	EXPECT_PANIC(drain, NULL, "is free already");
+	kmem_cache_destroy(victim);
+}
+
+static u32 reported, at_gate;
+static void *prey[64];
+
+/* Each CPU frees each object, all at the same moment. */
+static void free_with_others(void *nr)
+{
+	char msg[160];
+
+	for (u64 i = 0; i < ARRAY_SIZE(prey); i++) {
+		__atomic_add_fetch(&at_gate, 1, __ATOMIC_SEQ_CST);
+		while (__atomic_load_n(&at_gate, __ATOMIC_SEQ_CST) < (i + 1) * (u64)nr)
+			cpu_serve();
+		if (panic_caught(free_to_victim, prey[i], msg, sizeof(msg)) &&
+		    contains(msg, "is free already"))
+			__atomic_add_fetch(&reported, 1, __ATOMIC_SEQ_CST);
+	}
+}
+
+TEST(slab, double_free_by_two_cpus)
+{
+	if (nr_cpus() < 2)
+		SKIP("needs two CPUs");
+	victim = kmem_cache_create("test-race", 64, 0);
+	EXPECT(victim);
+	for (u64 i = 0; i < ARRAY_SIZE(prey); i++)
+		EXPECT((prey[i] = kmem_cache_alloc(victim, GFP_KERNEL)));
+	reported = at_gate = 0;
+	run_on_cpus(2, free_with_others, (void *)2);
+	EXPECT_EQ(reported, ARRAY_SIZE(prey));
+	EXPECT_EQ(stats_of("test-race").in_use, 0);
+	kmem_cache_destroy(victim);
+}
+
+static void *passed[NR_CPUS][16];
+static u32 passing; /* CPUs that do */
+static bool wrong;
+
+/* Objects go round: a CPU allocates into its places, frees what was there, and its neighbour's. */
+static void pass_on(void)
+{
+	u32 cpu = cpu_id(), other = (cpu + 1) % nr_cpus();
+
+	for (u64 n = 0; n < (nr_cpus() > 1 ? 150000 : 2000); n++) {
+		u64 *p = kmem_cache_alloc(victim, GFP_KERNEL);
+
+		if (p)
+			p[0] = p[7] = (u64)p;
+		p = __atomic_exchange_n(&passed[cpu][n % 16], p, __ATOMIC_SEQ_CST);
+		for (u64 i = 0; i < 2; i++) {
+			if (p && (p[0] != (u64)p || p[7] != (u64)p))
+				wrong = true;
+			if (p)
+				kmem_cache_free(victim, p);
+			p = i ? NULL :
+				__atomic_exchange_n(&passed[other][n * 7 % 16], NULL,
+						    __ATOMIC_SEQ_CST);
+		}
+	}
+}
+
+/* CPU 0 drains the magazines of the others, in the midst of whatever they do. */
+static void pass_or_drain(void *unused)
+{
+	(void)unused;
+	if (cpu_id() || nr_cpus() == 1)
+		pass_on();
+	if (cpu_id())
+		__atomic_sub_fetch(&passing, 1, __ATOMIC_SEQ_CST);
+	while (!cpu_id() && __atomic_load_n(&passing, __ATOMIC_SEQ_CST))
+		kmem_cache_shrink_all();
+}
+
+TEST(slab, frees_by_other_cpus)
+{
+	u64 before, left = 0;
+
+	kmem_cache_shrink_all();
+	before = nr_free_pages();
+	victim = kmem_cache_create("test-pass", 64, 0);
+	EXPECT(victim);
+	wrong = false;
+	passing = nr_cpus() - 1;
+	run_on_cpus(nr_cpus(), pass_or_drain, NULL);
+	EXPECT(!wrong);
+	for (u64 cpu = 0; cpu < NR_CPUS; cpu++)
+		for (u64 i = 0; i < 16; i++)
+			left += passed[cpu][i] != NULL;
+	EXPECT_EQ(stats_of("test-pass").in_use, left);
+	for (u64 cpu = 0; cpu < NR_CPUS; cpu++)
+		for (u64 i = 0; i < 16; i++) {
+			kfree(passed[cpu][i]);
+			passed[cpu][i] = NULL;
+		}
+	kmem_cache_destroy(victim);
+	EXPECT_EQ(nr_free_pages(), before);
 }
 
 static unsigned complaints;
@@ -240,9 +452,10 @@ TEST(slab, check_finds)
 	EXPECT(cache);
 	object = kmem_cache_alloc(cache, GFP_KERNEL);
 	EXPECT(object);
-	bits = (u32 *)ALIGN_DOWN((vaddr_t)object, PAGE_SIZE);
+	bits = (u32 *)((vaddr_t)object | (PAGE_SIZE - 1)) - 1;
+	bits = (u32 *)ALIGN_DOWN((vaddr_t)bits, 8);
 	EXPECT_EQ(slab_check(complain), 0);
-	bits[1] ^= 4; /* what an underrun of the first object would do */
+	bits[1] ^= 4; /* what an overrun of the last object would do */
 	complaints = 0;
 	EXPECT_EQ(slab_check(complain), 1);
 	EXPECT_EQ(complaints, 1);
