@@ -70,7 +70,7 @@ static void report(const char *message, vaddr_t frame)
 
 	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
 	record("panic", rec_num("cpu", cpu_id()), rec_str("what", message));
-	printk("on CPU %u, called from, innermost first:\n", cpu_id());
+	printk("on CPU %lu, called from, innermost first:\n", cpu_id());
 	for (unsigned i = 0, nr = backtrace(pcs, ARRAY_SIZE(pcs), frame); i < nr; i++)
 		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1)); /* in the call */
 }

@@ -86,7 +86,7 @@ void lock_order(const struct spinlock *lock)
 {
 	for (const struct spinlock *h = held[cpu_id()]; h; h = h->below)
 		if (h->rank >= lock->rank && h != lock)
-			panic("spin_lock: CPU %u waits for '%s' while it holds '%s'\n"
+			panic("spin_lock: CPU %lu waits for '%s' while it holds '%s'\n"
 			      "  take the other first: enum lock_rank has the order",
 			      cpu_id(), lock->name, h->name);
 }

@@ -42,7 +42,7 @@ struct page_stock *page_stocks[NR_CPUS];
 _Static_assert(sizeof(struct page_stock) <= PAGE_SIZE, "a CPU's stock is kept in one frame");
 struct page *main_first;
 vaddr_t main_start;
-u64 main_bytes, page_alloc_fail_at;
+u64 main_pages, page_alloc_fail_at;
 
 /* The range of RAM that holds this frame, or NULL. Mostly it is the largest. */
 static const struct memrange *ram_range(u64 pfn)
@@ -239,9 +239,13 @@ static void cut_stock(struct stock_blocks *stock, u32 nr)
 	}
 }
 
-void page_stock_full(struct stock_blocks *stock)
+void page_stock_full(unsigned order)
 {
+	irqflags_t flags = irq_save();
+	struct stock_blocks *stock = &page_stocks[cpu_id()]->order[order];
+
 	cut_stock(stock, stock->max / 2);
+	irq_restore(flags);
 }
 
 static void empty_stock(void *unused)
@@ -481,11 +485,11 @@ void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
 
 		if (r->type == MEM_USABLE)
 			adopt(pfn, end);
-		if (r->type == MEM_USABLE && (end - pfn) * sizeof(struct page) > main_bytes) {
+		if (r->type == MEM_USABLE && end - pfn > main_pages) {
 			main_range = r;
 			main_first = pfn_to_page(pfn);
 			main_start = (vaddr_t)page_address(main_first);
-			main_bytes = (end - pfn) * sizeof(struct page);
+			main_pages = end - pfn;
 		}
 		while (r->type != MEM_USABLE && memmap_is_ram(r->type) && pfn < end)
 			pfn_to_page(pfn++)->state = PG_RESERVED;

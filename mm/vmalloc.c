@@ -460,15 +460,19 @@ static noinline struct page *lookup_page(vaddr_t va)
 	return page;
 }
 
+/* An interrupt may forget the walk, or put another there: so the table first, then whose it is. */
 struct page *vmalloc_to_page(const void *p)
 {
-	irqflags_t flags = irq_save();
-	pte_t *entry = window_entry_cached((vaddr_t)p), pte = { entry ? pte_get(entry).v : 0 };
+	u64 span = (vaddr_t)p >> 21;
+	const volatile struct walk *walk = &walk_cache[cpu_id()][span & (WALK_CACHE - 1)];
+	pte_t *table = walk->table, pte;
 
-	irq_restore(flags);
-	if (unlikely(!pte_present(pte)))
-		return lookup_page((vaddr_t)p);
-	return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
+	if (likely(table && walk->span == span)) {
+		pte = pte_get(&table[level_index((vaddr_t)p, 1)]);
+		if (likely(pte_present(pte)))
+			return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
+	}
+	return lookup_page((vaddr_t)p);
 }
 
 void vmalloc_stats(struct vmalloc_stats *stats)

@@ -25,6 +25,7 @@
 #include <kernel/string.h>
 #include <kernel/words.h>
 #include <mm/mm.h>
+#include <mm/pagetable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
@@ -45,13 +46,13 @@ struct object {
 	u64 bytes;	 /* namely so many */
 	u32 maker;
 	unsigned order;
+	bool guarded;		   /* its protection was changed: not to be written, nor resized */
 	struct page *page[FRAMES]; /* p NULL: only these */
 };
 
 struct kind {
 	const char *name;
 	u32 share; /* of 256 */
-	bool in_window;
 	bool (*make)(struct object *o, u64 r);
 	void (*free)(struct object *o);
 };
@@ -88,7 +89,7 @@ static void printf_like(1, 2) wrong(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	printk_line("stress: CPU %u: %s", cpu_id(), text);
+	printk_line("stress: CPU %lu: %s", cpu_id(), text);
 }
 
 /* Stamps */
@@ -114,7 +115,7 @@ static void stamp(const struct object *o, u64 id, u64 first)
 	if (!o->nr_pages && o->bytes >= 2 * sizeof(id))
 		memcpy(o->p + o->bytes - sizeof(id), &id, sizeof(id));
 	if (!o->nr_pages)
-		memcpy(o->p, &id, MIN(o->bytes, sizeof(id)));
+		memcpy(o->p, &id, MIN(o->bytes, sizeof(id))); /* nothing, if it is a device */
 }
 
 static void check_page(const struct object *o, const char *page, u64 i)
@@ -162,15 +163,97 @@ static void free_vmalloc(struct object *o)
 	vfree(o->p);
 }
 
+static void expect_zeros(const struct object *o)
+{
+	for (u64 i = 0; o->p && i < o->nr_pages << PAGE_SHIFT; i += i % PAGE_SIZE ? 4088 : 8)
+		if (*(u64 *)(o->p + i))
+			wrong("%s %p + 0x%lx is not zero, but 0x%lx", o->kind->name, (void *)o->p,
+			      i, *(u64 *)(o->p + i));
+}
+
 static bool make_vzalloc(struct object *o, u64 r)
 {
 	o->nr_pages = some_pages(r);
 	o->p = vzalloc(o->nr_pages << PAGE_SHIFT);
-	for (u64 i = 0; o->p && i < o->nr_pages << PAGE_SHIFT; i += i % PAGE_SIZE ? 4088 : 8)
-		if (*(u64 *)(o->p + i))
-			wrong("vzalloc %p + 0x%lx is not zero, but 0x%lx", (void *)o->p, i,
-			      *(u64 *)(o->p + i));
+	expect_zeros(o);
 	return o->p;
+}
+
+static bool make_vcalloc(struct object *o, u64 r)
+{
+	o->nr_pages = 1 + r % 20;
+	o->p = r & 64 ? vcalloc(o->nr_pages, PAGE_SIZE) :
+			kvcalloc(o->nr_pages * 512, sizeof(u64), GFP_KERNEL);
+	expect_zeros(o);
+	return o->p;
+}
+
+static bool make_kvmalloc(struct object *o, u64 r)
+{
+	o->bytes = 1 + (r >> 16) % (r % 8 ? 5000 : 20 * PAGE_SIZE);
+	o->nr_pages = o->bytes >> PAGE_SHIFT;
+	o->p = kvmalloc(o->bytes, GFP_KERNEL);
+	return o->p;
+}
+
+static void free_kvmalloc(struct object *o)
+{
+	kvfree(o->p);
+}
+
+static bool make_huge(struct object *o, u64 r)
+{
+	o->nr_pages = 1 + r % 1200;
+	o->p = vmalloc_huge(o->nr_pages << PAGE_SHIFT, r >> 16 & 1 ? __GFP_ZERO : GFP_KERNEL);
+	if (r >> 16 & 1)
+		expect_zeros(o);
+	return o->p;
+}
+
+/* Aligned, and between limits. */
+static bool make_range(struct object *o, u64 r)
+{
+	u64 align = PAGE_SIZE << r % 10;
+	vaddr_t lo = VMALLOC_START + (r >> 16) % 4096 * MiB, hi = lo + 64 * MiB;
+
+	if (hi > VMALLOC_END)
+		return false;
+	o->nr_pages = 1 + (r >> 32) % 10;
+	o->p = __vmalloc_range(o->nr_pages << PAGE_SHIFT, align, lo, hi, GFP_KERNEL, PAGE_KERNEL,
+			       r >> 31 & 1 ? VM_ALLOW_HUGE_VMAP : 0);
+	if (o->p && (!IS_ALIGNED((vaddr_t)o->p, align) || (vaddr_t)o->p - PAGE_SIZE < lo ||
+		     (vaddr_t)o->p + (o->nr_pages << PAGE_SHIFT) > hi))
+		wrong("__vmalloc_range: %p, aligned to 0x%lx in 0x%lx-0x%lx", (void *)o->p, align,
+		      lo, hi);
+	return o->p;
+}
+
+static bool make_stack(struct object *o, u64 r)
+{
+	o->nr_pages = 1 + r % 4;
+	o->p = alloc_kernel_stack(o->nr_pages << PAGE_SHIFT);
+	return o->p;
+}
+
+static void free_stack(struct object *o)
+{
+	free_kernel_stack(o->p);
+}
+
+/* The local APIC, which every machine of ours has there: SDM 3A, 11.4.1. */
+static bool make_device(struct object *o, u64 r)
+{
+	o->p = r & 1 ? ioremap(paddr(0xfee00030), 4) : ioremap_wc(paddr(0xfee00030), 1 + r % 16384);
+	return o->p;
+}
+
+static void free_device(struct object *o)
+{
+	u32 version = *(volatile u32 *)o->p & 0xff;
+
+	if (version < 0x10 || version > 0x1f)
+		wrong("device at %p: the local APIC's version is 0x%x", (void *)o->p, version);
+	iounmap(o->p);
 }
 
 /* The frames of another area, shown a second time. */
@@ -193,33 +276,76 @@ static void free_alias(struct object *o)
 }
 
 /* Frames of our own, in the window and in the direct map. */
-static bool make_vmap(struct object *o, u64 r)
+static bool make_map(struct object *o, u64 r, void *(*map)(struct page **, u64))
 {
 	o->nr_pages = 1 + r % FRAMES;
 	if (!alloc_pages_bulk(GFP_KERNEL, o->nr_pages, o->page))
 		return false;
-	o->p = vmap(o->page, o->nr_pages, r >> 32 & 1 ? PAGE_KERNEL : PAGE_KERNEL_RO);
-	if (!o->p) {
+	o->p = map(o->page, o->nr_pages);
+	if (!o->p)
 		free_pages_bulk(o->nr_pages, o->page);
-		return false;
-	}
-	return true;
+	return o->p;
 }
 
-static void free_vmap(struct object *o)
+static void *map_rw(struct page **page, u64 nr)
+{
+	return vmap(page, nr, PAGE_KERNEL);
+}
+
+static void *map_ro(struct page **page, u64 nr)
+{
+	return vmap(page, nr, PAGE_KERNEL_RO);
+}
+
+static void *map_ram(struct page **page, u64 nr)
+{
+	return vm_map_ram(page, nr);
+}
+
+static void *map_given(struct page **page, u64 nr)
+{
+	return vmap_put_pages(page, nr);
+}
+
+static bool make_vmap(struct object *o, u64 r)
+{
+	return make_map(o, r, r >> 32 & 1 ? map_rw : map_ro);
+}
+
+static bool make_ram(struct object *o, u64 r)
+{
+	return make_map(o, r, map_ram);
+}
+
+static bool make_given(struct object *o, u64 r)
+{
+	return make_map(o, r, map_given);
+}
+
+/* The frames of an object wait until no CPU can see them in the window any more. */
+static void into_limbo(const struct object *o)
 {
 	struct worker *w = &workers[cpu_id()];
-	irqflags_t flags;
-	struct limbo *limbo;
+	irqflags_t flags = irq_save();
+	struct limbo *limbo = &w->limbo[w->limbo_last % LIMBO];
 
-	vunmap(o->p);
-	flags = irq_save();
-	BUG_ON(w->limbo_last - w->limbo_first == LIMBO);
-	limbo = &w->limbo[w->limbo_last++ % LIMBO];
+	BUG_ON(w->limbo_last++ - w->limbo_first == LIMBO);
 	limbo->flush = tlb_next_flush();
 	limbo->nr = o->nr_pages;
 	memcpy(limbo->page, o->page, sizeof(o->page));
 	irq_restore(flags);
+}
+
+static void free_vmap(struct object *o)
+{
+	vunmap(o->p);
+	into_limbo(o);
+}
+
+static void free_ram(struct object *o)
+{
+	vm_unmap_ram(o->p, o->nr_pages);
+	into_limbo(o);
 }
 
 /* Free those frames that are flushed, and all but so many lists in any case. */
@@ -277,13 +403,21 @@ static void free_bulk(struct object *o)
 }
 
 static const struct kind kinds[] = {
-	{ "vmalloc", 102, true, make_vmalloc, free_vmalloc },
-	{ "vzalloc", 20, true, make_vzalloc, free_vmalloc },
-	{ "alias", 20, true, make_alias, free_alias },
-	{ "vmap", 24, true, make_vmap, free_vmap },
-	{ "kmalloc", 50, false, make_kmalloc, free_kmalloc },
-	{ "block", 30, false, make_block, free_block },
-	{ "bulk", 10, false, make_bulk, free_bulk },
+	{ "vmalloc", 80, make_vmalloc, free_vmalloc },
+	{ "vzalloc", 12, make_vzalloc, free_vmalloc },
+	{ "vcalloc", 8, make_vcalloc, free_kvmalloc },
+	{ "kvmalloc", 12, make_kvmalloc, free_kvmalloc },
+	{ "huge", 1, make_huge, free_vmalloc },
+	{ "range", 4, make_range, free_vmalloc },
+	{ "alias", 16, make_alias, free_alias },
+	{ "vmap", 18, make_vmap, free_vmap },
+	{ "ram", 8, make_ram, free_ram },
+	{ "given", 10, make_given, free_vmalloc },
+	{ "stack", 4, make_stack, free_stack },
+	{ "device", 3, make_device, free_device },
+	{ "kmalloc", 45, make_kmalloc, free_kmalloc },
+	{ "block", 27, make_block, free_block },
+	{ "bulk", 8, make_bulk, free_bulk },
 };
 
 static const struct kind *some_kind(u64 r)
@@ -332,33 +466,87 @@ static void make_and_free(struct worker *w, u64 r)
 	destroy(w, w->hand);
 }
 
+static bool is_vmalloc(const struct object *o)
+{
+	return o->kind && o->kind->free == free_vmalloc && o->kind->make != make_given;
+}
+
+/* Its new size; or as it was, if there is no memory. */
 static void resize(struct object *o, u64 r)
 {
-	u64 id = o->id, bytes = 1 + r % 6000;
+	bool small = o->kind->make == make_kmalloc;
+	u64 id = o->id, nr = some_pages(r), bytes = small ? 1 + r % 6000 : nr << PAGE_SHIFT;
 	void *p;
 
-	if (!id || o->kind->make != make_kmalloc)
-		return;
 	check(o);
 	__atomic_store_n(&o->id, 0, __ATOMIC_RELEASE);
-	p = krealloc(o->p, bytes, GFP_KERNEL);
+	p = small ? krealloc(o->p, bytes, GFP_KERNEL) : vrealloc(o->p, bytes, GFP_KERNEL);
 	if (p) {
-		if (memcmp(p, &id, MIN(MIN(bytes, o->bytes), 8ul)) != 0)
-			wrong("krealloc from %lu to %lu bytes lost what was there", o->bytes,
-			      bytes);
 		o->p = p;
-		o->bytes = bytes;
+		nr = MIN(o->nr_pages, bytes >> PAGE_SHIFT); /* so many have their stamps */
+		if (small && memcmp(p, &id, MIN(MIN(bytes, o->bytes), 8ul)) != 0)
+			wrong("krealloc from %lu to %lu bytes lost something", o->bytes, bytes);
 		o->nr_pages = bytes >> PAGE_SHIFT;
+		o->bytes = small ? bytes : 0;
+		stamp(o, id, nr);
 	}
-	stamp(o, id, 0);
 	__atomic_store_n(&o->id, id, __ATOMIC_RELEASE);
 }
 
+/* One page of it read-only, perhaps executable; some stay so until they are freed. */
+static void protect(struct object *o, u64 r)
+{
+	u64 i = (r >> 8) % o->nr_pages, nr = 1 + (r >> 24) % MIN(o->nr_pages - i, 8ul);
+	vaddr_t va = (vaddr_t)o->p + (i << PAGE_SHIFT);
+	bool code = r % 16 == 0;
+
+	if (o->guarded || in_interrupt())
+		return;
+	o->guarded = true;
+	if (set_memory_ro(va, nr) || (code && set_memory_x(va, nr)))
+		return;
+	if (probe_write(va, 1))
+		wrong("%s at 0x%lx is read-only, but was written", o->kind->name, va);
+	if (code && probe_write((vaddr_t)page_address(vmalloc_to_page((void *)va)), 1))
+		wrong("%s at 0x%lx is code, but was written by its direct map", o->kind->name, va);
+	if (r >> 5 & 1)
+		return;
+	if ((code && set_memory_nx(va, nr)) || set_memory_rw(va, nr))
+		wrong("%s at 0x%lx does not become writable again", o->kind->name, va);
+	else
+		o->guarded = false;
+}
+
+/* Across the end of a page: behind it is the next, or a guard; or what vrealloc has cut off. */
+static void read_by_vread(const struct object *o, u64 r)
+{
+	u64 i = r % o->nr_pages, read[4] = { 1, 1, 1, 1 };
+	u64 got = vread(read, o->p + (i << PAGE_SHIFT) + PAGE_SIZE - 16, sizeof(read));
+	bool none = !read[2] && !read[3] && i == o->nr_pages - 1;
+
+	if (got != sizeof(read) || read[0] != o->id || read[1] != i ||
+	    (!none && (read[2] != o->id || read[3] != i + 1)))
+		wrong("vread of page %lu of %lu of %s 0x%lx: %lu bytes, 0x%lx %lu 0x%lx %lu", i,
+		      o->nr_pages, o->kind->name, o->id, got, read[0], read[1], read[2], read[3]);
+}
+
+static void change(struct object *o, u64 r)
+{
+	if (!o->id)
+		return;
+	if (o->nr_pages && !o->bytes && is_vmalloc_addr(o->p))
+		read_by_vread(o, r >> 8);
+	if (is_vmalloc(o) && r % 16 == 0)
+		protect(o, r >> 8);
+	else if ((is_vmalloc(o) || o->kind->make == make_kmalloc) && !o->guarded)
+		resize(o, r >> 8);
+}
+
 /* Take one, change it, leave it in another slot. */
-static void take_and_resize(struct worker *w, u64 r)
+static void take_and_change(struct worker *w, u64 r)
 {
 	w->hand = __atomic_exchange_n(some_slot(r >> 46), w->hand, __ATOMIC_ACQ_REL);
-	resize(w->hand, r >> 8);
+	change(w->hand, r >> 8);
 	w->hand = __atomic_exchange_n(some_slot(r >> 55), w->hand, __ATOMIC_ACQ_REL);
 	destroy(w, w->hand);
 }
@@ -387,8 +575,8 @@ static void peek(struct worker *w, u64 r)
 	const struct object *o = __atomic_load_n(&slots[(r >> 56) % HOT], __ATOMIC_ACQUIRE);
 	u64 id = __atomic_load_n(&o->id, __ATOMIC_ACQUIRE),
 	    i = (r >> 16) % (o->nr_pages + !o->nr_pages);
-	bool in_window = o->kind && o->kind->in_window, gone = false;
 	vaddr_t va = (vaddr_t)o->p + (i << PAGE_SHIFT);
+	bool in_window = o->nr_pages && is_vmalloc_addr(o->p), gone = false;
 	enum seen seen = FAULTED;
 
 	if (id && in_window) {
@@ -415,8 +603,9 @@ static void disturb(u64 r)
 {
 	struct vm_area area = { 0 };
 	struct vmalloc_stats stats;
+	char text[200];
 
-	switch (r % 64) {
+	switch (r % 16) {
 	case 0:
 		vm_unmap_aliases();
 		break;
@@ -440,6 +629,8 @@ static void disturb(u64 r)
 			if (!next_vm_area(vm_area_end(&area), &area))
 				break;
 		find_vm_area(VMALLOC_START + (r >> 16) % (64 * MiB), &area);
+		vread(text, (void *)(VMALLOC_START + (r >> 16) % (64 * MiB)), sizeof(text));
+		vmalloc_to_page((void *)(VMALLOC_START + (r >> 24) % (64 * MiB)));
 	}
 }
 
@@ -450,7 +641,7 @@ static void operate(void *random)
 
 	switch (r % 64) {
 	case 0 ... 3:
-		take_and_resize(w, r);
+		take_and_change(w, r);
 		break;
 	case 4 ... 7:
 		peek(w, r);
@@ -541,8 +732,21 @@ static void work_on_all(void)
 struct held {
 	struct page_stats pages;
 	struct vmalloc_stats window;
-	u64 objects;
+	u64 objects, split; /* split: leaves of the direct map, which stay so */
 };
+
+static u64 count_split(void)
+{
+	u64 split = 0, end = memmap.range[memmap.nr - 1].end;
+	int level;
+
+	for (u64 pa = 0; pa < end; pa += level_bytes(2)) {
+		pt_walk(&kernel_pt, address_map.direct + pa, 1, &level);
+		split += level == 1;
+		split += level < 3 && IS_ALIGNED(pa, level_bytes(3));
+	}
+	return split;
+}
 
 static void count(struct held *held)
 {
@@ -553,6 +757,7 @@ static void count(struct held *held)
 	drain_all_pages();
 	page_stats(&held->pages);
 	vmalloc_stats(&held->window);
+	held->split = count_split();
 	held->objects = 0;
 	for (unsigned i = 0; kmem_cache_stats(i, &cache); i++)
 		held->objects += cache.in_use;
@@ -569,6 +774,7 @@ static void compare(const struct held *before)
 	static struct held after;
 
 	count(&after);
+	after.pages.state[PG_TABLE] -= after.split - before->split;
 	for (enum page_state state = PG_RESERVED; state < PG_NR_STATES; state++)
 		if (state != PG_SLAB)
 			expect_equal(page_state_name(state), before->pages.state[state],

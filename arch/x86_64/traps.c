@@ -79,7 +79,7 @@ static void report(const struct trap_frame *f)
 {
 	struct fault fault = read_fault(f, ACCESS_WRITE, READ_CR(2));
 
-	printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %u", f->vector, name_of(f),
+	printk_line("EXCEPTION %lu, %s, error code 0x%lx, on CPU %lu", f->vector, name_of(f),
 		    f->error, cpu_id());
 	for (int i = 14; i >= 0; i--)
 		printk("  %-3s %016lx%s", registers[i], (&f->r15)[i], i % 3 == 0 ? "\n" : "");

@@ -4,7 +4,7 @@
  * <asm/cpu.h> gives, inline, for the machine at hand:
  *	irqflags_t irq_save(void);	mask this CPU's interrupts; returns what to restore
  *	void irq_restore(irqflags_t);	undo the irq_save that returned it
- *	u32 cpu_id(void);		this CPU's number, 0 .. nr_cpus() - 1
+ *	u64 cpu_id(void);		this CPU's number, 0 .. nr_cpus() - 1
  *	u32 interrupt_depth(void);	how many interrupts this CPU is serving, nested
  *	void cpu_relax(void);		we are spinning (PAUSE)
  *	u64 cycles(void);		the time-stamp counter

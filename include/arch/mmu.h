@@ -67,7 +67,8 @@ extern struct address_map address_map;
 
 /*
  * The direct map, one addition away. pa must be RAM; p must lie in the direct map or the image.
- * <asm/direct.h> gives: void *phys_to_virt(paddr_t pa);
+ * <asm/direct.h> gives: void *phys_to_virt(paddr_t pa); and u32 code_offset(vaddr_t code), where in
+ * the image code lies, in bytes from address_map.image.
  */
 #include <asm/direct.h>
 paddr_t virt_to_phys(const void *p);

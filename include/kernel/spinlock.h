@@ -71,7 +71,7 @@ static inline must_check irqflags_t spin_lock(struct spinlock *lock)
 		lock_order(lock);
 	while (!spin_trylock(lock, &flags)) {
 		if (spin_is_mine(lock))
-			panic("spin_lock: CPU %u holds '%s' already", cpu_id(), lock->name);
+			panic("spin_lock: CPU %lu holds '%s' already", cpu_id(), lock->name);
 		cpu_relax();
 	}
 	return flags;
@@ -80,7 +80,7 @@ static inline must_check irqflags_t spin_lock(struct spinlock *lock)
 static inline void spin_unlock(struct spinlock *lock, irqflags_t flags)
 {
 	if (!spin_is_mine(lock))
-		panic("spin_unlock: CPU %u does not hold '%s'", cpu_id(), lock->name);
+		panic("spin_unlock: CPU %lu does not hold '%s'", cpu_id(), lock->name);
 	if (CHECKING)
 		lock_released(lock);
 	__atomic_store_n(&lock->owner, 0, __ATOMIC_RELEASE);

@@ -116,7 +116,7 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 bool page_list_holds(const struct page_list *list, const struct page *page);
 
 extern struct page *main_first; /* the struct pages of the largest range of RAM, */
-extern u64 main_bytes;		/* and how many bytes they take */
+extern u64 main_pages;		/* how many there are */
 extern vaddr_t main_start;	/* of that range in the direct map */
 
 bool pfn_valid(u64 pfn); /* is it RAM, so that it has a struct page? O(log ranges) */
@@ -132,9 +132,9 @@ static inline struct page *direct_to_page(const void *p)
 /* The same, in a few instructions, but only for the largest range of RAM. */
 static inline struct page *main_page(const void *p)
 {
-	u64 at = ((vaddr_t)p - main_start) >> PAGE_SHIFT << 4;
+	u64 at = ((vaddr_t)p - main_start) >> PAGE_SHIFT;
 
-	return likely(at < main_bytes) ? (struct page *)((vaddr_t)main_first + at) : NULL;
+	return likely(at < main_pages) ? main_first + at : NULL;
 }
 
 /* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
@@ -152,13 +152,13 @@ extern struct page_stock *page_stocks[NR_CPUS];
 extern u64 page_alloc_fail_at; /* fault injection: see page_alloc_fail_nth */
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner);
 void free_pages_slow(struct page *page, unsigned order);
-void page_stock_full(struct stock_blocks *stock); /* interrupts masked */
+void page_stock_full(unsigned order);
 
 /* Allocated frames that leave or enter another part's care. owner: CALLER() of who asked. */
 static inline void page_set_owner(struct page *page, enum page_state state, vaddr_t owner)
 {
 	page->state = state;
-	page->owner = owner - address_map.image;
+	page->owner = code_offset(owner);
 }
 
 /*
@@ -186,12 +186,13 @@ must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
 static inline void __free_pages(struct page *page, unsigned order)
 {
 	u16 was = PAGE_IS(PG_ALLOC, order);
+	u64 at = (vaddr_t)page - (vaddr_t)main_first;
 	struct stock_blocks *stock;
 	irqflags_t flags;
+	bool full;
 
-	/* Of all who try to free it, one changes its state. */
-	if (unlikely((vaddr_t)page - (vaddr_t)main_first >= main_bytes || order > MAX_ORDER ||
-		     !IS_ALIGNED((vaddr_t)page, sizeof(*page)) ||
+	/* Of all who try to free it, one changes its state. (at is rotated: a multiple of 16.) */
+	if (unlikely((at >> 4 | at << 60) >= main_pages || order > MAX_ORDER ||
 		     !__atomic_compare_exchange_n(&page->state_and_order, &was,
 						  PAGE_IS(PG_STOCK, order), false, __ATOMIC_ACQ_REL,
 						  __ATOMIC_RELAXED))) {
@@ -203,9 +204,10 @@ static inline void __free_pages(struct page *page, unsigned order)
 	flags = irq_save();
 	stock = &page_stocks[cpu_id()]->order[order];
 	stock->page[stock->nr++] = page;
-	if (unlikely(stock->nr > stock->max))
-		page_stock_full(stock);
+	full = stock->nr > stock->max;
 	irq_restore(flags);
+	if (unlikely(full))
+		page_stock_full(order);
 }
 
 /* nr_pages single frames, from anywhere, into pages[]. Returns nr_pages, or 0 with none taken. */

@@ -165,7 +165,7 @@ static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guar
 
 static inline pte_t descriptor(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
 {
-	return vm_area_encode(kind, nr_pages, caller - address_map.image);
+	return vm_area_encode(kind, nr_pages, code_offset(caller));
 }
 
 /* The area is complete. */

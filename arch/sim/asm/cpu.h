@@ -21,7 +21,7 @@ static inline void irq_restore(irqflags_t flags)
 	sim_irqs_off = flags;
 }
 
-static inline u32 cpu_id(void)
+static inline u64 cpu_id(void)
 {
 	return 0;
 }

@@ -4,3 +4,8 @@
 #pragma once
 
 void *phys_to_virt(paddr_t pa);
+
+static inline u32 code_offset(vaddr_t code)
+{
+	return code - address_map.image;
+}

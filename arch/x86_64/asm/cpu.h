@@ -19,13 +19,11 @@ static inline void irq_restore(irqflags_t flags)
 		asm volatile("sti" ::: "memory");
 }
 
-static inline u32 cpu_id(void)
+static inline u64 cpu_id(void) /* 64 bits, as it is an index most of all */
 {
 	u64 id;
 
 	asm("movl %%gs:0, %k0" : "=r"(id)); /* what GS points to: see cpu.c */
-	if (id >= NR_CPUS) /* so that the compiler knows that no bits above are set */
-		__builtin_unreachable();
 	return id;
 }
 
