@@ -143,7 +143,7 @@ void tlb_defer_table(pte_t *table)
 
 	page->next = tables;
 	tables = page_to_pfn(page);
-	counts.tables_waiting++;
+	__atomic_add_fetch(&counts.tables_waiting, 1, __ATOMIC_RELAXED);
 	unlinked = tlb_next_flush();
 	spin_unlock(&tlb_lock, flags);
 }
