@@ -130,7 +130,8 @@ clean: ## remove all that was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'variables: MEM=256M CPUS=2 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
-	@echo '  ACCEL=tcg CHECK=1 CC=clang V=1 APPEND="words for the kernel", see docs/kernel-words.md'
+	@echo '  ACCEL=tcg CHECK=1 CC=clang V=1 LEAN=0|1 (is a lean Linux measured, too?)'
+	@echo '  APPEND="words for the kernel", see docs/kernel-words.md'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
 # with the old ones is then old.

@@ -9,6 +9,7 @@
 #include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/smp.h>
+#include <kernel/spinlock.h>
 #include <kernel/string.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -61,7 +62,7 @@ static bool bench_one(const struct workload *w)
 
 /* What happened on all CPUs so far, to be counted by its difference. */
 struct events {
-	u64 flushes, shootdowns, ipis;
+	u64 flushes, shootdowns, ipis, locks;
 };
 
 static struct events events(void)
@@ -69,7 +70,7 @@ static struct events events(void)
 	struct tlb_stats tlb;
 
 	tlb_stats(&tlb);
-	return (struct events){ tlb.flushes, tlb.shootdowns, nr_ipis() };
+	return (struct events){ tlb.flushes, tlb.shootdowns, nr_ipis(), locks_taken() };
 }
 
 static bool run_once(const struct race *race)
@@ -85,7 +86,8 @@ static bool run_once(const struct race *race)
 	       rec_num("n", n), rec_num("cycles", spent),
 	       rec_num("flushes", after.flushes - before.flushes),
 	       rec_num("shootdowns", after.shootdowns - before.shootdowns),
-	       rec_num("ipis", after.ipis - before.ipis));
+	       rec_num("ipis", after.ipis - before.ipis),
+	       rec_num("locks", after.locks - before.locks));
 	return true;
 }
 

@@ -8,7 +8,6 @@
  */
 #include <asm/x86.h>
 #include <kernel/bootinfo.h>
-#include <kernel/main.h>
 #include <kernel/printk.h>
 #include <kernel/words.h>
 

@@ -1,14 +1,13 @@
 /*
  * main.c - from boot to work.
  *
- * boot/ has left the machine in long mode, the command line parsed, the memory map read. Now mm/
- * comes up, then the other CPUs, and the command line's work is done: each word of work is a command of the monitor that
+ * boot/ has left the machine in long mode, the command line parsed, the memory map read. Now come
+ * mm/, the other CPUs, and the command line's work: each such word is a command of the monitor that
  * runs by itself. Without `exit` among the words a person goes on at the prompt.
  */
 #include <arch/cpu.h>
 #include <arch/machine.h>
 #include <kernel/bootinfo.h>
-#include <kernel/main.h>
 #include <kernel/monitor.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>

@@ -10,11 +10,10 @@
  * instead of reporting. That is sound because mm/ lets go of its locks before it complains. It would
  * not be from an interrupt, which has to come to its end.
  */
-#include <arch/cpu.h>
 #include <arch/machine.h>
-#include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
+#include <kernel/spinlock.h>
 #include <kernel/words.h>
 
 #define PATIENCE (1ul << 33) /* cycles: some seconds */
@@ -31,11 +30,11 @@ struct catcher {
 static struct catcher *catchers[NR_CPUS]; /* each CPU its own, innermost first */
 static const char *said[NR_CPUS];	  /* its panic that nobody caught; "": about to be said */
 static vaddr_t stopped_at[NR_CPUS];	  /* its frame, for backtrace() */
-static u32 reporter;			  /* 1 + the CPU that reports; 0: none */
+static struct spinlock reporter = SPINLOCK("panic", LOCK_CONSOLE); /* never let go of */
 
 bool panicking(void)
 {
-	return __atomic_load_n(&reporter, __ATOMIC_RELAXED) == cpu_id() + 1;
+	return spin_is_mine(&reporter);
 }
 
 static _Noreturn void stop_here(vaddr_t frame)
@@ -46,7 +45,7 @@ static _Noreturn void stop_here(vaddr_t frame)
 
 bool panic_elsewhere(vaddr_t frame)
 {
-	if (!__atomic_load_n(&reporter, __ATOMIC_RELAXED) || panicking())
+	if (!__atomic_load_n(&reporter.owner, __ATOMIC_RELAXED) || panicking())
 		return false;
 	if (!said[cpu_id()]) /* otherwise it stops by itself, when it is said */
 		stop_here(frame);
@@ -64,17 +63,6 @@ static void stop_others(void)
 			cpu_relax();
 }
 
-static void report(const char *message, vaddr_t frame)
-{
-	vaddr_t pcs[24];
-
-	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
-	record("panic", rec_num("cpu", cpu_id()), rec_str("what", message));
-	printk("on CPU %lu, called from, innermost first:\n", cpu_id());
-	for (unsigned i = 0, nr = backtrace(pcs, ARRAY_SIZE(pcs), frame); i < nr; i++)
-		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1)); /* in the call */
-}
-
 static void report_stopped(u32 cpu)
 {
 	vaddr_t pcs[6], frame = stopped_at[cpu];
@@ -88,11 +76,17 @@ static void report_stopped(u32 cpu)
 	printk("\n");
 }
 
-static void report_all(const char *message, vaddr_t frame)
+static void report(const char *message, vaddr_t frame)
 {
+	vaddr_t pcs[24];
+
 	stop_others();
 	report_trap();
-	report(message, frame);
+	printk_line(words.color ? "\033[1;31mPANIC\033[m %s" : "PANIC %s", message);
+	record("panic", rec_num("cpu", cpu_id()), rec_str("what", message));
+	printk("on CPU %lu, called from, innermost first:\n", cpu_id());
+	for (unsigned i = 0, nr = backtrace(pcs, ARRAY_SIZE(pcs), frame); i < nr; i++)
+		printk("  0x%016lx %pS\n", pcs[i] - 1, (void *)(pcs[i] - 1)); /* in the call */
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
 		if (cpu != cpu_id())
 			report_stopped(cpu);
@@ -103,11 +97,10 @@ static void report_all(const char *message, vaddr_t frame)
 static _Noreturn void stop(const char *message, vaddr_t frame)
 {
 	static unsigned more; /* panics of the reporter in the midst of its report */
-	u32 nobody = 0;
+	irqflags_t flags;
 
-	if (__atomic_compare_exchange_n(&reporter, &nobody, cpu_id() + 1, false, __ATOMIC_ACQ_REL,
-					__ATOMIC_RELAXED))
-		report_all(message, frame);
+	if (spin_trylock(&reporter, &flags))
+		report(message, frame);
 	else if (!panicking())
 		stop_here(frame);
 	else if (more++ == 0)

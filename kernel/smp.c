@@ -18,20 +18,19 @@ static struct {
 } aligned_to(64) work[NR_CPUS];
 
 static struct spinlock *held[NR_CPUS];
+u64 lock_counts[NR_CPUS];
 
 void cpu_idle(void)
 {
 	u32 cpu = cpu_id();
+	void (*fn)(void *);
 
 	for (;;) {
 		irqflags_t flags = irq_save();
-		void (*fn)(void *) = __atomic_load_n(&work[cpu].fn, __ATOMIC_ACQUIRE);
 
-		if (!fn)
+		while (!(fn = __atomic_load_n(&work[cpu].fn, __ATOMIC_ACQUIRE)))
 			cpu_sleep();
 		irq_restore(flags);
-		if (!fn)
-			continue;
 		fn(work[cpu].arg);
 		__atomic_store_n(&work[cpu].fn, NULL, __ATOMIC_RELEASE);
 	}
@@ -48,20 +47,16 @@ void cpu_start(u32 cpu, void (*fn)(void *), void *arg)
 
 void cpu_join(u32 cpu)
 {
-	while (__atomic_load_n(&work[cpu].fn, __ATOMIC_ACQUIRE)) {
+	while (__atomic_load_n(&work[cpu].fn, __ATOMIC_ACQUIRE))
 		cpu_serve();
-		cpu_relax();
-	}
 }
 
 void run_on_cpu(u32 cpu, void (*fn)(void *), void *arg)
 {
-	if (cpu == cpu_id()) {
-		fn(arg);
-	} else {
-		cpu_start(cpu, fn, arg);
-		cpu_join(cpu);
-	}
+	if (cpu == cpu_id())
+		return fn(arg);
+	cpu_start(cpu, fn, arg);
+	cpu_join(cpu);
 }
 
 void run_on_cpus(u32 nr, void (*fn)(void *), void *arg)
@@ -75,7 +70,14 @@ void run_on_cpus(u32 nr, void (*fn)(void *), void *arg)
 		cpu_join(cpu);
 }
 
-static u64 nr_taken; /* atomic */
+u64 locks_taken(void)
+{
+	u64 count = 0;
+
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
+		count += __atomic_load_n(&lock_counts[cpu], __ATOMIC_RELAXED);
+	return count;
+}
 
 bool locks_held(void)
 {
@@ -91,14 +93,8 @@ void lock_order(const struct spinlock *lock)
 			      cpu_id(), lock->name, h->name);
 }
 
-u64 locks_taken(void)
-{
-	return __atomic_load_n(&nr_taken, __ATOMIC_RELAXED);
-}
-
 void lock_taken(struct spinlock *lock)
 {
-	__atomic_add_fetch(&nr_taken, 1, __ATOMIC_RELAXED);
 	lock->below = held[cpu_id()];
 	held[cpu_id()] = lock;
 }

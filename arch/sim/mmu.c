@@ -284,7 +284,6 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 		.pc = regs[REG_RIP],
 		.access = access_of(regs[REG_ERR]),
 		.page_fault = info->si_code != SI_KERNEL,
-		.error_code = regs[REG_ERR],
 	};
 	bool ours = fault.page_fault && fault.va >= SIM_DIRECT && fault.va < SIM_END;
 

@@ -20,7 +20,7 @@ static struct cpu {
 		u64 rsp[3], ist[8], reserved1; /* ist[0] is never used */
 		u16 reserved2, io_map;
 	} tss;
-} boot_cpu aligned_to(16);
+} aligned_to(64) cpus[NR_CPUS];
 
 static u64 idt[NR_VECTORS][2];
 
@@ -92,18 +92,13 @@ static void load(struct cpu *cpu)
 			WRITE_CR(4, READ_CR(4) | f->cr4);
 }
 
-/* Another CPU's tables take the upper end of its stack, which begins below them. */
-void *cpu_stack_top(void *stack)
-{
-	return (struct cpu *)(stack + STACK_BYTES) - 1;
-}
-
 void cpu_init(u32 id, void *const stack[CPU_STACKS])
 {
-	struct cpu *cpu = id ? cpu_stack_top(stack[BOOT_STACK]) : &boot_cpu;
+	struct cpu *cpu = &cpus[id];
 	u64 tss = (u64)&cpu->tss;
 
-	*cpu = (struct cpu){ .id = id, .tss.io_map = sizeof(cpu->tss) };
+	cpu->id = id;
+	cpu->tss.io_map = sizeof(cpu->tss);
 	for (int i = DOUBLE_FAULT_STACK; i < CPU_STACKS; i++)
 		cpu->tss.ist[i] = (u64)(id ? stack[i] + STACK_BYTES : stacks[i + 1]);
 	memcpy(cpu->gdt, boot_gdt, sizeof(boot_gdt));

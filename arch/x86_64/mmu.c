@@ -19,21 +19,20 @@ char stacks[CPU_STACKS][PAGE_SIZE + STACK_BYTES]
 	__attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
 
 #define SPAN(from, to) (u64)(from), (u64)(to)
-#define GUARD(n) SPAN(stacks[n], stacks[n] + PAGE_SIZE), PAGE_NONE
-#define STACK(n) SPAN(stacks[n] + PAGE_SIZE, stacks[(n) + 1]), PAGE_KERNEL
+#define STACK(n, name)                                                          \
+	{ "guard", SPAN(stacks[n], stacks[n] + PAGE_SIZE), PAGE_NONE },         \
+	{                                                                       \
+		name, SPAN(stacks[n] + PAGE_SIZE, stacks[(n) + 1]), PAGE_KERNEL \
+	}
 
 static const struct image_section sections[] = {
 	{ "text", SPAN(__text_start, __text_end), PAGE_KERNEL_ROX },
 	{ "rodata", SPAN(__rodata_start, __rodata_end), PAGE_KERNEL_RO },
 	{ "data", SPAN(__data_start, __stacks_start), PAGE_KERNEL },
-	{ "guard", GUARD(BOOT_STACK) },
-	{ "boot stack", STACK(BOOT_STACK) },
-	{ "guard", GUARD(DOUBLE_FAULT_STACK) },
-	{ "double fault stack", STACK(DOUBLE_FAULT_STACK) },
-	{ "guard", GUARD(NMI_STACK) },
-	{ "NMI stack", STACK(NMI_STACK) },
-	{ "guard", GUARD(MACHINE_CHECK_STACK) },
-	{ "machine check stack", STACK(MACHINE_CHECK_STACK) },
+	STACK(BOOT_STACK, "boot stack"),
+	STACK(DOUBLE_FAULT_STACK, "double fault stack"),
+	STACK(NMI_STACK, "NMI stack"),
+	STACK(MACHINE_CHECK_STACK, "machine check stack"),
 	{ "guard", SPAN(stacks[CPU_STACKS], __stacks_end), PAGE_NONE },
 	{ "bss", SPAN(__stacks_end, __data_end), PAGE_KERNEL },
 };

@@ -15,11 +15,10 @@
 
 enum { LENGTH = 4, RSDP_REVISION = 15, RSDP_RSDT = 16, RSDP_XSDT = 24, RSDP_BYTES = 20 };
 enum { HEADER_BYTES = 36, FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 };
-enum { MADT_BYTES = 44, MADT_LAPIC = 0, MADT_X2APIC = 9, MADT_ENABLED = 1 };
+enum { MADT_BYTES = 44, MADT_LAPIC = 0, MADT_ENABLED = 1 };
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
 static const u8 *list;		/* of tables: XSDT or RSDT */
-static u32 address_bytes = 4;	/* of an entry in the list */
 u8 acpi_cpus[NR_CPUS];
 u32 nr_acpi_cpus;
 
@@ -47,12 +46,12 @@ static const u8 *table_at(u64 pa, const char *signature, u32 least)
 
 static const u8 *find_table(const char *signature, u32 least)
 {
+	u32 bytes = list && *list == 'X' ? 8 : 4; /* of an address there */
 	const u8 *table = NULL;
 	u64 pa = 0;
 
-	for (u32 at = HEADER_BYTES; !table && at + address_bytes <= get(list, LENGTH);
-	     at += address_bytes) {
-		memcpy(&pa, list + at, address_bytes);
+	for (u32 at = HEADER_BYTES; !table && at + bytes <= get(list, LENGTH); at += bytes) {
+		memcpy(&pa, list + at, bytes);
 		table = table_at(pa, signature, least);
 	}
 	return table;
@@ -73,19 +72,13 @@ static void find_power(void)
 		}
 }
 
-/* Local APICs of CPUs that are there; others may be plugged in some day. Ours have ids of 8 bits. */
+/* Local APICs of CPUs that are there; others may be plugged in some day. */
 static void find_cpus(const u8 *madt)
 {
-	const u8 *p;
-
-	for (u32 at = MADT_BYTES; at + 12 <= get(madt, LENGTH) && madt[at + 1]; at += p[1]) {
-		bool x2 = (p = madt + at)[0] == MADT_X2APIC;
-		u32 id = x2 ? get(p, 4) : p[3], flags = get(p, x2 ? 8 : 4);
-
-		if ((x2 || *p == MADT_LAPIC) && (flags & MADT_ENABLED) && id < 255 &&
+	for (u32 at = MADT_BYTES; at + 8 <= get(madt, LENGTH) && madt[at + 1]; at += madt[at + 1])
+		if (madt[at] == MADT_LAPIC && (get(madt, at + 4) & MADT_ENABLED) &&
 		    nr_acpi_cpus++ < NR_CPUS)
-			acpi_cpus[nr_acpi_cpus - 1] = id;
-	}
+			acpi_cpus[nr_acpi_cpus - 1] = madt[at + 3];
 }
 
 void acpi_init(u64 rsdp_pa)
@@ -94,9 +87,7 @@ void acpi_init(u64 rsdp_pa)
 
 	if (rsdp && rsdp[RSDP_REVISION] >= 2)
 		list = table_at(*(const u64 *)(rsdp + RSDP_XSDT), "XSDT", HEADER_BYTES);
-	if (list)
-		address_bytes = 8;
-	else
+	if (!list)
 		list = table_at(get(rsdp, RSDP_RSDT), "RSDT", HEADER_BYTES);
 	find_power();
 	find_cpus(find_table("APIC", MADT_BYTES));

@@ -5,17 +5,17 @@
  * where it must take the invitation that bears its id before it may touch anything (boot/entry.S).
  * If it has not done so in time we take that back, so it may come whenever it likes.
  *
- * One call is in flight at a time. Its caller holds the right to call; writes down what to do; gives
- * the call a number, one more than the last; interrupts all others; and waits until each has written
- * that number behind its name. A CPU serves the call when it sees a number that it has not begun: in
- * the interrupt, or by cpu_serve() where it waits itself. It notes the number first and masks
- * interrupts, so it serves no call twice; the number is written last, and nothing is written anew
+ * One call is in flight at a time. Its caller takes the right to call; writes down what to do and a
+ * bit for each CPU that is asked; interrupts all of these; and waits until as many are done. A CPU
+ * that sees its bit serves the call: in the interrupt, or by cpu_serve() where it waits itself. To
+ * take the bit back is one atomic step, so it serves no call twice; and nothing is written anew
  * before all are done, so it serves none that is stale.
  *
  * No deadlock: who waits for the right serves, interrupts masked or not. Who has it waits for CPUs
  * that wait for it (they serve), that spin on a lock or mask interrupts (for a while: nobody calls
  * with a lock held), or that run on (they are interrupted). fn waits for no call: nobody may call in
- * an interrupt. So each call ends. Intel SDM Vol. 3A, 9.4, 11.4 to 11.8.
+ * an interrupt. So each call ends. Who waits spins, with PAUSE: to sleep and be woken would cost
+ * another interrupt for each call. Intel SDM Vol. 3A, 9.4, 11.4 to 11.8.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
@@ -47,21 +47,17 @@ paddr_t trampoline_page;
 static volatile u32 *lapic;
 static void *ap_stacks[CPU_STACKS]; /* of the CPU that is being started */
 static u32 running = 1;
+static u8 lapic_ids[NR_CPUS]; /* of those that run */
 static u64 ipis;
 
 static struct {
 	bool busy; /* some CPU has the right to call */
-	u64 number;
 	void (*fn)(void *);
 	void *arg;
+	u64 asked; /* a bit for each CPU that has not begun */
+	u32 left;  /* how many are not done */
 } call;
-
-static struct {
-	u64 begun, done;    /* numbers of calls */
-	void (*fn)(void *); /* of self_interrupt() */
-	void *arg;
-	u32 lapic_id;
-} aligned_to(64) cpus[NR_CPUS];
+_Static_assert(NR_CPUS <= 64, "one bit each");
 
 u32 nr_cpus(void)
 {
@@ -73,27 +69,17 @@ u64 nr_ipis(void)
 	return __atomic_load_n(&ipis, __ATOMIC_RELAXED);
 }
 
-/* To one CPU, or to all others, whatever its number then. */
-static void send(u32 cpu, u32 command)
+/* To the CPU with this id, or to all others, whatever it is then. */
+static void send(u32 id, u32 command)
 {
 	irqflags_t flags = irq_save();
 
 	__atomic_add_fetch(&ipis, command & OTHERS ? running - 1 : 1, __ATOMIC_RELAXED);
 	while (lapic[COMMAND / 4] & BUSY)
 		cpu_relax();
-	lapic[TARGET / 4] = cpus[cpu].lapic_id << 24;
+	lapic[TARGET / 4] = id << 24;
 	lapic[COMMAND / 4] = command;
 	irq_restore(flags);
-}
-
-/* CPU 0's passes on what the old PICs have. */
-static void lapic_init(bool first)
-{
-	lapic[PRIORITY / 4] = 0;
-	lapic[TIMER / 4] = MASKED;
-	lapic[LINT0 / 4] = first ? FROM_PIC : MASKED;
-	lapic[LINT1 / 4] = first ? NMI : MASKED;
-	lapic[SPURIOUS / 4] = ON | VEC_SPURIOUS;
 }
 
 /* PAGE_KERNEL is cached, but firmware's MTRRs say otherwise there, and they win. */
@@ -113,7 +99,7 @@ static bool lapic_map(void)
 static void ap_main(void)
 {
 	cpu_init(running, ap_stacks);
-	lapic_init(false);
+	lapic[SPURIOUS / 4] = ON | VEC_SPURIOUS; /* INIT has masked all else */
 	__atomic_add_fetch(&running, 1, __ATOMIC_RELEASE);
 	asm volatile("sti");
 	cpu_idle();
@@ -122,22 +108,21 @@ static void ap_main(void)
 /* Start the CPU with this local APIC as number nr_cpus(). False: it did not come. */
 static bool start(u32 id)
 {
-	u32 cpu = running, invitation = INVITED | id;
+	u32 cpu = running;
 	u64 began = cycles(), next = 0, waited;
 
 	continue_at.code = ap_main;
-	continue_at.stack = cpu_stack_top(ap_stacks[BOOT_STACK]);
+	continue_at.stack = ap_stacks[BOOT_STACK] + STACK_BYTES;
 	continue_at.root = mmu_root().v;
-	cpus[cpu].lapic_id = id;
-	cpus[cpu].begun = cpus[cpu].done = call.number;
-	__atomic_store_n(&invited, invitation, __ATOMIC_RELEASE);
-	send(cpu, INIT);
+	lapic_ids[cpu] = id;
+	__atomic_store_n(&invited, INVITED | id, __ATOMIC_RELEASE);
+	send(id, INIT);
 	do {
 		waited = cycles() - began;
 		if (waited > PATIENCE && __atomic_exchange_n(&invited, 0, __ATOMIC_ACQ_REL))
 			return false;
 		if (waited >= next && __atomic_load_n(&invited, __ATOMIC_RELAXED)) {
-			send(cpu, STARTUP | trampoline_page.v >> PAGE_SHIFT);
+			send(id, STARTUP | trampoline_page.v >> PAGE_SHIFT);
 			next = waited + SIPI_PERIOD;
 		}
 		cpu_relax();
@@ -163,90 +148,80 @@ static const char *bring_up(u32 id)
 void smp_init(void)
 {
 	pte_t *root = phys_to_virt(paddr(continue_at.early_root));
-	bool usable = lapic_map() && trampoline_page.v;
 	const char *why;
-	u32 self;
 
-	if (nr_acpi_cpus > 1 && !usable)
-		printk_line("one CPU only: no local APIC in memory, or no room below 1 MiB");
+	if (!lapic_map() || !trampoline_page.v) {
+		if (nr_acpi_cpus > 1)
+			printk_line(
+				"one CPU only: no local APIC in memory, or no room below 1 MiB");
+		return;
+	}
 	if (nr_acpi_cpus > NR_CPUS)
 		printk_line("of %u CPUs some are left out: %u are enough", nr_acpi_cpus, NR_CPUS);
-	if (!usable)
-		return;
-	cpus[0].lapic_id = self = lapic[ID / 4] >> 24;
-	lapic_init(true);
+	lapic_ids[0] = lapic[ID / 4] >> 24;
+	lapic[SPURIOUS / 4] = ON | VEC_SPURIOUS;
+	lapic[PRIORITY / 4] = 0;
+	lapic[TIMER / 4] = MASKED;
+	lapic[LINT0 / 4] = FROM_PIC;
+	lapic[LINT1 / 4] = NMI;
 	asm volatile("sti");
 	root[0] = root[273]; /* the identity map, for those who come from the trampoline */
 	memcpy(phys_to_virt(trampoline_page), trampoline, trampoline_end - trampoline);
 	for (u32 i = 0; i < MIN(nr_acpi_cpus, NR_CPUS); i++)
-		if (acpi_cpus[i] != self && running < NR_CPUS && (why = bring_up(acpi_cpus[i])))
+		if (acpi_cpus[i] != lapic_ids[0] && running < NR_CPUS &&
+		    (why = bring_up(acpi_cpus[i])))
 			printk_line("the CPU with APIC id %u %s: left out", acpi_cpus[i], why);
 }
 
 void cpu_serve(void)
 {
-	u32 cpu = cpu_id();
+	u64 me = 1ul << cpu_id();
 	irqflags_t flags;
-	u64 number;
 
-	if (cpus[cpu].begun == __atomic_load_n(&call.number, __ATOMIC_RELAXED))
-		return;
+	if (!(__atomic_load_n(&call.asked, __ATOMIC_RELAXED) & me))
+		return cpu_relax();
 	ASSERT(!locks_held());
-	flags = irq_save(); /* only now: an interrupt may just have served this and the next */
-	number = __atomic_load_n(&call.number, __ATOMIC_ACQUIRE);
-	if (cpus[cpu].begun != number) {
-		cpus[cpu].begun = number;
+	flags = irq_save();
+	if (__atomic_fetch_and(&call.asked, ~me, __ATOMIC_ACQUIRE) & me) {
 		interrupt_nest(1);
 		call.fn(call.arg);
 		interrupt_nest(-1);
-		__atomic_store_n(&cpus[cpu].done, number, __ATOMIC_RELEASE);
+		__atomic_sub_fetch(&call.left, 1, __ATOMIC_RELEASE);
 	}
 	irq_restore(flags);
 }
 
 void on_other_cpus(void (*fn)(void *), void *arg)
 {
-	u32 nr = nr_cpus(), cpu = cpu_id();
+	u64 others = (2ul << (nr_cpus() - 1)) - 1 - (1ul << cpu_id());
 	irqflags_t flags;
 
 	BUG_ON(in_interrupt());
 	ASSERT(!locks_held());
-	if (nr == 1)
+	if (!others)
 		return;
 	flags = irq_save();
-	while (__atomic_exchange_n(&call.busy, true, __ATOMIC_ACQUIRE)) {
+	while (__atomic_exchange_n(&call.busy, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
-		cpu_relax();
-	}
 	call.fn = fn;
 	call.arg = arg;
-	cpus[cpu].begun = cpus[cpu].done = call.number + 1;
-	__atomic_store_n(&call.number, call.number + 1, __ATOMIC_RELEASE);
+	call.left = nr_cpus() - 1;
+	__atomic_store_n(&call.asked, others, __ATOMIC_RELEASE);
 	send(0, OTHERS | VEC_CALL);
-	for (u32 i = 0; i < nr; i++)
-		while (__atomic_load_n(&cpus[i].done, __ATOMIC_ACQUIRE) != call.number)
-			cpu_relax();
+	while (__atomic_load_n(&call.left, __ATOMIC_ACQUIRE))
+		cpu_relax();
 	__atomic_store_n(&call.busy, false, __ATOMIC_RELEASE);
 	irq_restore(flags);
 }
 
 void self_interrupt(void (*fn)(void *), void *arg)
 {
-	irqflags_t flags = irq_save();
-	u32 cpu = cpu_id();
-
-	BUG_ON(!lapic);
-	cpus[cpu].arg = arg;
-	cpus[cpu].fn = fn;
-	send(cpu, VEC_SELF);
-	while (__atomic_load_n(&cpus[cpu].fn, __ATOMIC_RELAXED))
-		asm volatile("sti; nop; cli" ::: "memory");
-	irq_restore(flags);
+	asm volatile("int %0" ::"i"(VEC_SELF), "D"(fn), "S"(arg) : "memory");
 }
 
 void cpu_wake(u32 cpu)
 {
-	send(cpu, VEC_WAKE);
+	send(lapic_ids[cpu], VEC_WAKE);
 }
 
 /* sti lets none in before hlt has begun, so none is missed. */
@@ -255,21 +230,17 @@ void cpu_sleep(void)
 	asm volatile("sti; hlt; cli" ::: "memory");
 }
 
-void interrupt(u64 vector)
+void interrupt(const struct trap_frame *f)
 {
-	u32 cpu = cpu_id();
-
 	interrupt_nest(1);
-	if (vector < VEC_CALL) /* COM1, or a spurious one (8259A): others are masked */
+	if (f->vector == VEC_SELF)
+		((void (*)(void *))f->rdi)((void *)f->rsi);
+	else if (f->vector < VEC_CALL) /* COM1, or a spurious one (8259A): others are masked */
 		serial_irq_came = true;
-	else if (vector != VEC_SPURIOUS)
+	else if (f->vector != VEC_SPURIOUS)
 		lapic[END / 4] = 0;
-	if (vector == VEC_CALL)
+	if (f->vector == VEC_CALL)
 		cpu_serve();
-	if (vector == VEC_SELF) {
-		cpus[cpu].fn(cpus[cpu].arg);
-		__atomic_store_n(&cpus[cpu].fn, NULL, __ATOMIC_RELAXED);
-	}
 	interrupt_nest(-1);
 }
 
@@ -277,5 +248,5 @@ void nmi_other_cpus(void)
 {
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
 		if (cpu != cpu_id())
-			send(cpu, NMI);
+			send(lapic_ids[cpu], NMI);
 }

@@ -37,7 +37,7 @@ const struct fault *last_probe_fault(void)
 /* What frame and CR2 say. Only a page fault tells access and address: else they are as given. */
 static struct fault read_fault(const struct trap_frame *f, enum access access, vaddr_t va)
 {
-	struct fault fault = { .va = va, .pc = f->rip, .access = access, .error_code = f->error };
+	struct fault fault = { .va = va, .pc = f->rip, .access = access };
 
 	if (f->vector != VEC_PAGE_FAULT)
 		return fault;
@@ -110,7 +110,7 @@ void report_trap(void)
 void trap(struct trap_frame *f)
 {
 	if (f->vector >= VEC_IRQ)
-		return interrupt(f->vector);
+		return interrupt(f);
 	if (f->vector == VEC_NMI && panic_elsewhere((vaddr_t)f - 16)) /* see traps.S */
 		return;
 	if (recover_probe(f))

@@ -33,8 +33,8 @@ static inline bool in_interrupt(void)
  */
 void on_other_cpus(void (*fn)(void *), void *arg);
 
-/* Do now what another CPU asks of this one: for loops that wait for one. No lock held. */
+/* Do what another CPU asks, or PAUSE: for loops that wait for one. No lock held. */
 void cpu_serve(void);
 
-/* Interrupt this CPU; fn(arg) is the handler. Back when it is done; interrupts are on meanwhile. */
+/* Interrupt this CPU, masked or not; fn(arg) is the handler. Back when it is done. */
 void self_interrupt(void (*fn)(void *), void *arg);

@@ -22,9 +22,7 @@ _Noreturn void machine_halt(void); /* interrupts off, for ever */
 
 void cpu_wake(u32 cpu); /* end its cpu_sleep() */
 void cpu_sleep(void);	/* interrupts on, sleep until one came, off again. With interrupts off. */
-
-void nmi_other_cpus(
-	void); /* interrupt them even where they mask interrupts: see panic_elsewhere() */
+void nmi_other_cpus(void); /* even where they mask interrupts: see panic_elsewhere() */
 
 /* A memory access that the CPU refused. Intel SDM Vol. 3A, 6.15 "Page-Fault Exception". */
 enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
@@ -35,7 +33,6 @@ struct fault {
 	bool page_fault;  /* false: general protection, stack or another exception */
 	bool was_present; /* the walk found an entry, but it forbids this access */
 	bool reserved_bit;
-	u32 error_code;
 };
 
 /* The fault that made the last probe_read/probe_write/probe_fetch on this CPU return false. */

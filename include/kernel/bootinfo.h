@@ -39,4 +39,7 @@ typedef const void *(*phys_reader)(u64 pa, u64 bytes);
 must_check const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader read,
 				      complain_fn complain);
 
-extern struct bootinfo bootinfo; /* filled by boot before kernel_main() */
+extern struct bootinfo bootinfo; /* filled by boot before it calls: */
+
+/* Bring up mm/, do the work that `words` asks for, then the monitor or the end. Once. In main.c. */
+_Noreturn void kernel_main(void);

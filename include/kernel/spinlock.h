@@ -29,17 +29,16 @@ struct spinlock {
 	struct spinlock *below; /* while held, in checking builds: what this CPU took before */
 };
 
-#define SPINLOCK(name_, rank_)                   \
-	{                                        \
-		.name = (name_), .rank = (rank_) \
-	}
+#define SPINLOCK(name, rank) ((struct spinlock){ 0, rank, name, NULL })
+
+extern u64 lock_counts[NR_CPUS]; /* taken by each CPU so far */
+u64 locks_taken(void);		 /* their sum */
 
 /* Only in checking builds; kernel/smp.c. Does this CPU hold any? Panic if it may not wait for it. */
 bool locks_held(void);
 void lock_order(const struct spinlock *lock);
 void lock_taken(struct spinlock *lock);
 void lock_released(struct spinlock *lock);
-u64 locks_taken(void); /* how many were, since boot, by all CPUs */
 
 static inline bool spin_is_mine(const struct spinlock *lock)
 {
@@ -49,11 +48,12 @@ static inline bool spin_is_mine(const struct spinlock *lock)
 /* Mask interrupts, then take the lock if that needs no waiting. On false nothing has changed. */
 static inline bool spin_trylock(struct spinlock *lock, irqflags_t *flags)
 {
-	u32 nobody = 0;
+	u32 nobody = 0, cpu = cpu_id();
 
 	*flags = irq_save();
-	if (__atomic_compare_exchange_n(&lock->owner, &nobody, cpu_id() + 1, false,
-					__ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+	if (__atomic_compare_exchange_n(&lock->owner, &nobody, cpu + 1, false, __ATOMIC_ACQUIRE,
+					__ATOMIC_RELAXED)) {
+		lock_counts[cpu]++;
 		if (CHECKING)
 			lock_taken(lock);
 		return true;

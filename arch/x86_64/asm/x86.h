@@ -7,14 +7,13 @@
 #include <arch/mmu.h>
 
 #define IMAGE_BASE 0xffffffff80000000ul /* as in linker.ld: virtual = physical + this */
-#define CR4_PAE (1ul << 5)
 #define CR4_PGE (1ul << 7)
 #define CR4_LA57 (1ul << 12)
 
 enum { KERNEL_CS = 0x08, TSS = 0x20 }; /* selectors: see boot/entry.S */
 enum { VEC_NMI = 2, VEC_INVALID = 6, VEC_DOUBLE_FAULT = 8, VEC_PROTECTION = 13 };
 enum { VEC_PAGE_FAULT = 14, VEC_MACHINE_CHECK = 18, VEC_IRQ = 32, NR_VECTORS = 64 };
-enum { VEC_CALL = 48, VEC_WAKE, VEC_SELF, VEC_SPURIOUS = 63 }; /* from a local APIC */
+enum { VEC_SELF = 48, VEC_CALL, VEC_WAKE, VEC_SPURIOUS = 63 }; /* `int`; from a local APIC */
 
 /* CPU 0's stacks in the image: a page that is never mapped, then what grows down towards it. */
 enum { BOOT_STACK, DOUBLE_FAULT_STACK, NMI_STACK, MACHINE_CHECK_STACK };
@@ -31,15 +30,14 @@ extern volatile bool serial_irq_came; /* COM1's line reaches this CPU */
 
 /* This CPU's GS, descriptor tables, protections. Stacks: of all CPUs but 0, which has its own. */
 void cpu_init(u32 id, void *const stack[CPU_STACKS]);
-void *cpu_stack_top(void *stack); /* where a CPU other than 0 begins to use its first stack */
-bool cpu_has(const char *name);	  /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
-void address_map_init(void);	  /* fill in address_map, drop the identity map */
+bool cpu_has(const char *name); /* "la57", "pdpe1gb", "smep", "smap", "umip" or "mce" */
+void address_map_init(void);	/* fill in address_map, drop the identity map */
 
 void acpi_init(u64 rsdp); /* read firmware's tables; the first 4 GiB must be mapped */
 extern u8 acpi_cpus[];	  /* ids of the local APICs of all CPUs, the first NR_CPUS of them */
 extern u32 nr_acpi_cpus;
-extern paddr_t trampoline_page; /* below 1 MiB, for the start of other CPUs; 0: none */
-void interrupt(u64 vector);	/* what came from outside this CPU */
+extern paddr_t trampoline_page;		    /* below 1 MiB, for the start of other CPUs; 0: none */
+void interrupt(const struct trap_frame *f); /* what came from outside, or self_interrupt() */
 
 static inline void outb(u16 port, u8 value)
 {
