@@ -19,8 +19,8 @@ ENOUGH = "vmalloc", "fill", "million", "live", "pressure"  # how these rows begi
 NOTES = """\
 One operation is an allocation, a touch of its first byte and the freeing, on one CPU in steady state; n of them a
 repetition, and the median of three. Instructions, exact: interrupts, kernel threads and the measuring loop (`empty`)
-are in them. cold_*: the first call ever, in Linux the module's first. remote_free_1p needs two CPUs, which no Linux
-brings up under -icount in QEMU 7.2: compare throughput_remote_* of `make bench-smp`.
+are in them. cold_*: the first call ever, in Linux the module's first. remote_free_1p needs two CPUs, with which neither
+Linux came up under -icount in QEMU 7.2: compare throughput_remote_* of `make bench-smp`.
 Tessera  takes addresses, and frames as ready-made page-table entries, from its CPU's stock; what is freed waits there,
          addresses and frames both, until one flush serves the whole batch. Guards on both sides of each area, its
          descriptor in the page table and the detection of double frees are in the figures; so are the flushes.
