@@ -144,7 +144,7 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 	limit_window(options->vmalloc_bytes);
 	make_kernel_tables();
 	map_vmemmap();
-	page_alloc_init(&memmap, options->shuffle_seed);
+	page_alloc_init(options->shuffle_seed);
 	kernel_pt.source = &page_alloc_tables;
 	slab_init();
 	tlb_mode = options->tlb;

@@ -78,19 +78,17 @@ static bool overlay(struct memmap *map, u64 start, u64 end, enum memmap_type new
 bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type)
 {
 	u64 room = start < MEMMAP_LIMIT ? MEMMAP_LIMIT - start : 0, end;
-	bool usable = type == MEM_USABLE, clipped = bytes > room;
+	bool usable = type == MEM_USABLE;
 
-	if (clipped) {
+	if (bytes > room) {
 		*(bytes - 1 > ~start ? &map->wrapping : &map->beyond) += 1;
 		bytes = room;
 	}
 	/* Part of a page is of no use to us, but it may be of use to those we must not disturb. */
 	end = usable ? ALIGN_DOWN(start + bytes, PAGE_SIZE) : ALIGN_UP(start + bytes, PAGE_SIZE);
 	start = usable ? ALIGN_UP(start, PAGE_SIZE) : ALIGN_DOWN(start, PAGE_SIZE);
-	if (bytes == 0 || start >= end) {
-		map->empty += !clipped;
+	if (bytes == 0 || start >= end)
 		return true;
-	}
 	map->unknown += type >= MEM_NR_TYPES;
 	type = type < MEM_NR_TYPES ? type : MEM_RESERVED;
 	/* Frame 0 is never handed out: a link of 0 ends a list. */

@@ -16,8 +16,8 @@
  * block. No free block crosses the end of one: the map has merged what can be merged.
  *
  * In front of the lists, each CPU keeps a few free blocks of each order (PG_STOCK) that it alone
- * touches, with interrupts masked: most requests need no lock and no merging. Where those differ from
- * what page_alloc promises, they are given back first: when a block is missing, and to count.
+ * touches, with interrupts masked: most requests need no lock and no merging. They are given back
+ * when a block is missing, and to count.
  *
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
  * half to keep) a die decides, and frames come as scattered as after weeks of use.
@@ -27,37 +27,33 @@
 #include <kernel/random.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
-#include <mm/memmap.h>
+#include <mm/mm.h>
 #include <mm/page_alloc.h>
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static struct page_stats counted;		   /* page_lock; all but the states */
 static u64 die;					   /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
-static const struct memmap *ram;	  /* what page_alloc_init was given */
-static const struct memrange *main_range; /* the largest that is usable */
 static u64 (*shrinkers[4])(void), nr_shrinkers;
 
 struct page_stock *page_stocks[NR_CPUS];
-_Static_assert(sizeof(struct page_stock) <= PAGE_SIZE, "a CPU's stock is kept in one frame");
+_Static_assert(sizeof(struct page_stock[MAX_ORDER + 1]) <= PAGE_SIZE, "stocks fit in a frame");
 struct page *main_first;
 vaddr_t main_start;
 u64 main_pages, page_alloc_fail_at;
 
-/* The range of RAM that holds this frame, or NULL. Mostly it is the largest. */
+/* The range of RAM that holds this frame, or NULL. */
 static const struct memrange *ram_range(u64 pfn)
 {
 	u64 pa = MIN(pfn, MEMMAP_LIMIT >> PAGE_SHIFT) << PAGE_SHIFT;
-	const struct memrange *range = main_range;
+	const struct memrange *range = memmap_find(&memmap, paddr(pa));
 
-	if (!range || pa < range->start || pa >= range->end)
-		range = memmap_find(ram, paddr(pa));
 	return range && memmap_is_ram(range->type) ? range : NULL;
 }
 
 bool pfn_valid(u64 pfn)
 {
-	return ram_range(pfn);
+	return pfn - page_to_pfn(main_first) < main_pages || ram_range(pfn);
 }
 
 u64 nr_free_pages(void)
@@ -66,7 +62,7 @@ u64 nr_free_pages(void)
 
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
 		for (unsigned order = 0; page_stocks[cpu] && order <= MAX_ORDER; order++)
-			nr += (u64)page_stocks[cpu]->order[order].nr << order;
+			nr += (u64)page_stocks[cpu][order].nr << order;
 	return nr;
 }
 
@@ -109,8 +105,7 @@ static unsigned roll(unsigned n)
 
 static void list_add(struct page *page, unsigned order)
 {
-	page->state = PG_FREE;
-	page->order = order;
+	page->state_and_order = PAGE_IS(PG_FREE, order);
 	page_list_add(&free_lists[order], page, roll(2));
 	counted.free_blocks[order]++;
 	counted.free += 1ul << order;
@@ -124,26 +119,24 @@ static void list_remove(struct page *page, unsigned order)
 	counted.free -= 1ul << order;
 }
 
-/* Take one block off the lists, split as needed. page_lock held. */
+/* Take one block off the lists, split as needed; it is PG_STOCK till it has an owner. page_lock held. */
 static struct page *take_block(unsigned order)
 {
-	unsigned found[MAX_ORDER + 1], nr = 0, from;
+	unsigned from = order, nr = 0;
 	u64 pfn;
 
-	for (from = order; from <= MAX_ORDER && (die || nr == 0); from++)
-		if (free_lists[from].first)
-			found[nr++] = from;
+	for (unsigned o = order; o <= MAX_ORDER && (die || nr == 0); o++)
+		if (free_lists[o].first && roll(++nr) == 0)
+			from = o;
 	if (nr == 0)
 		return NULL;
-	from = found[roll(nr)];
 	pfn = roll(2) ? free_lists[from].last : free_lists[from].first;
 	list_remove(pfn_to_page(pfn), from);
 	while (from-- > order) {
 		pfn |= (u64)roll(2) << from; /* the half to keep */
 		list_add(pfn_to_page(pfn ^ (1ul << from)), from);
 	}
-	pfn_to_page(pfn)->state = PG_ALLOC;
-	pfn_to_page(pfn)->order = order;
+	pfn_to_page(pfn)->state_and_order = PAGE_IS(PG_STOCK, order);
 	return pfn_to_page(pfn);
 }
 
@@ -158,12 +151,11 @@ static struct page *free_buddy(u64 pfn, unsigned order, const struct memrange *r
 	return page->state == PG_FREE && page->order == order ? page : NULL;
 }
 
-/* Put a block back, merged with its buddies as far as that goes. page_lock held. */
+/* Put a block, now PG_TAIL, back, merged with its buddies as far as that goes. page_lock held. */
 static void put_block(u64 pfn, unsigned order, const struct memrange *range)
 {
 	struct page *buddy;
 
-	pfn_to_page(pfn)->state = PG_TAIL;
 	for (; (buddy = free_buddy(pfn, order, range)); order++) {
 		list_remove(buddy, order);
 		pfn = MIN(pfn, page_to_pfn(buddy));
@@ -192,19 +184,19 @@ static const char *give_block(struct page *page, unsigned order, enum page_state
 
 	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
 		return "is not the struct page of a frame of RAM";
-	if (head->state == PG_FREE || (head->state == PG_STOCK && state != PG_STOCK))
+	if (head == page && order <= MAX_ORDER && page_claim(page, order, state, PG_TAIL)) {
+		if (CHECKING)
+			memset(page_address(page), JUNK, PAGE_SIZE << order);
+		put_block(pfn, order, ram_range(pfn));
+		return NULL;
+	}
+	if (head->state == PG_FREE || head->state == PG_STOCK)
 		return "is free already";
 	if (head->state == PG_RESERVED)
 		return "was never handed out";
-	if (head->state != state)
+	if (head->state != PG_ALLOC)
 		return "belongs to a part of mm/, which frees it itself";
-	if (head != page || head->order != order)
-		return "is not a block as it was allocated";
-	page->flags = 0;
-	if (CHECKING)
-		memset(page_address(page), JUNK, PAGE_SIZE << order);
-	put_block(pfn, order, ram_range(pfn));
-	return NULL;
+	return "is not a block as it was allocated";
 }
 
 /* Free blocks, holding the lock once. A wrong one panics (unlocked); those before it stay free. */
@@ -227,24 +219,27 @@ static void give(unsigned order, u64 nr, struct page **pages, enum page_state st
 /* Stocks */
 
 /*
- * Give blocks back to the lists until no more than nr are left. They stay PG_STOCK till then: who
- * frees one a second time on another CPU must not find it PG_ALLOC. Interrupts masked.
+ * Give blocks back to the lists until no more than nr are left. Between lists and owner all are
+ * PG_STOCK, also under way: who frees one twice must not find it PG_ALLOC. Interrupts masked.
  */
-static void cut_stock(struct stock_blocks *stock, u32 nr)
+static void cut_stock(struct page_stock *stock, u32 nr)
 {
-	while (stock->nr > nr) {
-		struct page *page = stock->page[--stock->nr];
+	u32 had = stock->nr;
 
-		give(page->order, 1, &page, PG_STOCK);
-	}
+	if (had <= nr)
+		return;
+	stock->nr = nr;
+	give(stock->page[nr]->order, had - nr, stock->page + nr, PG_STOCK);
 }
 
-void page_stock_full(unsigned order)
+/* This block and half of the stock go back to the lists. */
+void page_stock_full(struct page *page, unsigned order)
 {
 	irqflags_t flags = irq_save();
-	struct stock_blocks *stock = &page_stocks[cpu_id()]->order[order];
+	struct page_stock *stock = page_stocks[cpu_id()] + order;
 
 	cut_stock(stock, stock->max / 2);
+	give(order, 1, &page, PG_STOCK);
 	irq_restore(flags);
 }
 
@@ -254,7 +249,7 @@ static void empty_stock(void *unused)
 
 	(void)unused;
 	for (unsigned order = 0; order <= MAX_ORDER; order++)
-		cut_stock(&page_stocks[cpu_id()]->order[order], 0);
+		cut_stock(page_stocks[cpu_id()] + order, 0);
 	irq_restore(flags);
 }
 
@@ -262,19 +257,6 @@ void drain_all_pages(void)
 {
 	empty_stock(NULL);
 	on_other_cpus(empty_stock, NULL);
-}
-
-/* Half of what the stock holds, from the lists. Interrupts masked. */
-static void fill_stock(struct stock_blocks *stock, unsigned order)
-{
-	struct page *pages[STOCK_BLOCKS];
-	u64 nr = take(order, stock->max / 2, pages);
-
-	for (u64 i = 0; i < nr; i++) {
-		pages[i]->state = PG_STOCK;
-		stock->page[nr - 1 - i] = pages[i]; /* the first taken is on top */
-	}
-	stock->nr = nr;
 }
 
 bool page_alloc_fail_nth(u64 n)
@@ -285,10 +267,11 @@ bool page_alloc_fail_nth(u64 n)
 /* How many of the next nr requests come before the one that is to fail. */
 static u64 before_failure(u64 nr)
 {
-	u64 n = page_alloc_fail_at, before = n ? MIN(nr, n - 1) : nr;
+	u64 n = page_alloc_fail_at;
 
-	page_alloc_fail_at = n > nr ? n - nr : 0;
-	return before;
+	if (n)
+		page_alloc_fail_at = n > nr ? n - nr : 0;
+	return n && n <= nr ? n - 1 : nr;
 }
 
 void register_shrinker(u64 (*fn)(void))
@@ -313,7 +296,7 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 		got += take(order, allowed - got, pages + got);
 	}
 	if (got < nr) {
-		give(order, got, pages, PG_ALLOC);
+		give(order, got, pages, PG_STOCK);
 		return 0;
 	}
 	for (u64 i = 0; i < nr; i++) {
@@ -324,24 +307,31 @@ static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, 
 	return nr;
 }
 
-/* For want of stock. What this takes besides one block is what the next ones find there. */
+/* For want of stock: what this takes besides one block is what the next ones find there. */
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 {
+	struct page_stock *stock;
 	struct page *page;
 	irqflags_t flags;
 
 	if (!alloc_blocks(gfp, order, 1, &page, owner))
 		return NULL;
 	flags = irq_save();
-	if (!page_stocks[cpu_id()]->order[order].nr)
-		fill_stock(&page_stocks[cpu_id()]->order[order], order);
+	stock = page_stocks[cpu_id()] + order;
+	if (!stock->nr)
+		stock->nr = take(order, stock->max / 2, stock->page);
 	irq_restore(flags);
 	return page;
 }
 
+/* Of another range of RAM than the largest; or it is none that may be freed, which give() tells. */
 void free_pages_slow(struct page *page, unsigned order)
 {
-	give(order, 1, &page, PG_ALLOC);
+	if (order <= MAX_ORDER && IS_ALIGNED((vaddr_t)page, sizeof(*page)) &&
+	    pfn_valid(page_to_pfn(page)) && page_claim(page, order, PG_ALLOC, PG_STOCK))
+		page_to_stock(page, order);
+	else
+		give(order, 1, &page, PG_ALLOC);
 }
 
 u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
@@ -356,7 +346,7 @@ void free_pages_bulk(u64 nr_pages, struct page **pages)
 
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg)
 {
-	for (const struct memrange *r = ram->range; r < ram->range + ram->nr; r++) {
+	for (const struct memrange *r = memmap.range; r < memmap.range + memmap.nr; r++) {
 		u64 nr, end = memmap_is_ram(r->type) ? r->end >> PAGE_SHIFT : 0;
 
 		for (u64 pfn = r->start >> PAGE_SHIFT; pfn < end; pfn += nr) {
@@ -390,12 +380,6 @@ void page_stats(struct page_stats *stats)
 	spin_unlock(&page_lock, flags);
 }
 
-struct audit {
-	complain_fn complain;
-	u64 faults;
-	struct page_stats found;
-};
-
 /* Is this the pfn of a block that may stand beside page in a list, or 0? */
 static bool is_mate(u32 pfn, const struct page *page)
 {
@@ -412,9 +396,8 @@ bool page_list_holds(const struct page_list *list, const struct page *page)
 	       (page->prev ? pfn_to_page(page->prev)->next : list->first) == pfn;
 }
 
-static void audit_block(struct page *page, u64 nr, void *arg)
+static void audit_block(struct page *page, u64 nr, void *found)
 {
-	struct audit *audit = arg;
 	u64 pfn = page_to_pfn(page);
 	const struct memrange *range = ram_range(pfn);
 	bool usable = range->type == MEM_USABLE, sound;
@@ -427,22 +410,21 @@ static void audit_block(struct page *page, u64 nr, void *arg)
 			!free_buddy(pfn, page->order, range);
 	for (u64 i = 1; i < nr; i++)
 		sound &= page[i].state == PG_TAIL;
-	if (!sound && ++audit->faults)
-		audit->complain("page_alloc: frame 0x%lx, %s RAM: state %u, order %u is unsound",
-				pfn, usable ? "usable" : "reserved", page->state, page->order);
-	count_block(page, nr, &audit->found);
+	if (!sound)
+		COMPLAIN("page_alloc: frame 0x%lx, %s RAM: state %u, order %u is unsound", pfn,
+			 usable ? "usable" : "reserved", page->state, page->order);
+	count_block(page, nr, found);
 }
 
-u64 page_alloc_check(complain_fn complain)
+void page_alloc_check(void)
 {
-	struct audit audit = { .complain = complain };
+	struct page_stats found = { 0 };
 
 	drain_all_pages(); /* what they held must then be whole in the lists */
-	for_each_block(audit_block, &audit);
-	if (memcmp(&audit.found, &counted, offsetof(struct page_stats, state)) && ++audit.faults)
-		complain("page_alloc: %lu frames, %lu free (or orders) are recounted as %lu, %lu",
-			 counted.total, counted.free, audit.found.total, audit.found.free);
-	return audit.faults;
+	for_each_block(audit_block, &found);
+	if (memcmp(&found, &counted, offsetof(struct page_stats, state)))
+		COMPLAIN("page_alloc: %lu frames, %lu free (or orders) are recounted as %lu, %lu",
+			 counted.total, counted.free, found.total, found.free);
 }
 
 /* Free a range of usable RAM in the largest aligned blocks, the highest first. */
@@ -466,27 +448,21 @@ int page_stock_init(u32 cpu)
 		return -ENOMEM;
 	page_set_owner(page, PG_ALLOC, CALLER());
 	page_stocks[cpu] = memset(page_address(page), 0, PAGE_SIZE);
-	for (unsigned order = 0; order <= MAX_ORDER;
-	     order++) { /* 1/64 of memory an order, at most */
-		u64 most = MIN(counted.total >> (order + 6), (STOCK_BLOCKS - 1ul) >> order);
-
-		page_stocks[cpu]->order[order].max = most ? most :
-							    counted.total >> (order + 6) != 0;
-	}
+	for (unsigned order = 0; order <= MAX_ORDER; order++) /* 1/64 of memory an order, at most */
+		page_stocks[cpu][order].max =
+			MIN(counted.total >> (order + 6), MAX(STOCK_BLOCKS >> order, 1ul));
 	return 0;
 }
 
-void page_alloc_init(const struct memmap *map, u64 shuffle_seed)
+void page_alloc_init(u64 shuffle_seed)
 {
-	ram = map;
 	die = shuffle_seed;
-	for (const struct memrange *r = map->range + map->nr; r-- > map->range;) {
+	for (const struct memrange *r = memmap.range + memmap.nr; r-- > memmap.range;) {
 		u64 pfn = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT;
 
 		if (r->type == MEM_USABLE)
 			adopt(pfn, end);
 		if (r->type == MEM_USABLE && end - pfn > main_pages) {
-			main_range = r;
 			main_first = pfn_to_page(pfn);
 			main_start = (vaddr_t)page_address(main_first);
 			main_pages = end - pfn;

@@ -106,7 +106,7 @@ static pte_t *pop(pte_t **stock)
 
 static void put_back(const struct pagetable *pt, pte_t **stock)
 {
-	while (*stock)
+	while (*stock && pt->source->put)
 		pt->source->put(pop(stock));
 }
 
@@ -197,25 +197,6 @@ int pt_populate(struct pagetable *pt, vaddr_t va, u64 nr_pages)
 	return build(pt, va, nr_pages, 1, paddr(0), PAGE_NONE);
 }
 
-static void set_leaves(const struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot)
-{
-	u64 end, at = fold_range(pt, va, nr_pages, &end);
-
-	for (int level; at < end; at = step(at, level)) {
-		pte_t *entry = pt_walk(pt, at, 1, &level), pte = pte_get(entry), none = { 0 };
-
-		if (!pte_present(pte))
-			continue;
-		BUG_ON(leaf_level(at, end, level) != level); /* part of it is not in the range */
-		pte_set(entry, prot ? pte_make_leaf(pte_paddr(pte, level), level, prot) : none);
-	}
-}
-
-void pt_unmap(struct pagetable *pt, vaddr_t va, u64 nr_pages)
-{
-	set_leaves(pt, va, nr_pages, PAGE_NONE);
-}
-
 /* Split leaves until one begins here. How many, each inside the last; stock NULL: only count. */
 static int split(const struct pagetable *pt, u64 at, pte_t **stock)
 {
@@ -243,7 +224,12 @@ int pt_protect(struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot)
 	split(pt, start, &stock);
 	split(pt, end, &stock);
 	put_back(pt, &stock);
-	set_leaves(pt, va, nr_pages, prot);
+	for (u64 at = start; at < end; at = step(at, level)) {
+		pte_t *entry = pt_walk(pt, at, 1, &level), none = { 0 };
+		paddr_t pa = pte_paddr(pte_get(entry), level);
+
+		pte_set(entry, prot ? pte_make_leaf(pa, level, prot) : none);
+	}
 	return 0;
 }
 
@@ -287,11 +273,6 @@ static pte_t *early_get(void)
 	return pa.v ? memset(phys_to_virt(pa), 0, PAGE_SIZE) : NULL;
 }
 
-/* The map takes nothing back. But this is boot, and it is about to fail for want of memory. */
-static void early_put(pte_t *table __attribute__((unused)))
-{
-}
-
 static pte_t *frame_get(void)
 {
 	struct page *page = alloc_pages(__GFP_ZERO | __GFP_NORECLAIM, 0);
@@ -307,5 +288,5 @@ static void frame_put(pte_t *table)
 	free_pages(table, 0);
 }
 
-struct page_source memmap_tables = { early_get, early_put };
+struct page_source memmap_tables = { early_get, NULL };
 struct page_source page_alloc_tables = { frame_get, frame_put };

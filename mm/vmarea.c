@@ -17,12 +17,14 @@
  * An area is its pages and one guard page before them, so a request for n pages takes n + 1. The
  * guard of the next area, or free space, ends it; the window's last page is never given away.
  *
- * Freeing must not fail, so it must not need memory. Each range in use sets aside one node when it is
- * allocated: its place in the tree when it is freed. Nodes that merging with a neighbour makes
- * superfluous go back to the slab. Areas come and go in stocks (vmstock.c) far more often than here.
+ * Freeing must not fail, so it must not need memory. Between ranges in use there is at most one free
+ * range, so n of them never need more than n + 1 nodes: each allocation brings one along, each
+ * free takes one away, and those that are not in the tree are set aside. Areas come and go in stocks
+ * (vmstock.c) far more often than here.
  */
 #include <kernel/panic.h>
 #include <kernel/random.h>
+#include <mm/mm.h>
 #include <mm/slab.h>
 #include <mm/vmarea.h>
 
@@ -33,7 +35,6 @@ struct request {
 	u64 nr_pages; /* guard included */
 	u64 align;    /* pages; of the page behind the guard */
 	u64 lo, hi;   /* page numbers */
-	u64 need;     /* do not look at ranges smaller than this */
 };
 
 static u64 end_of(const struct vmrange *range) /* exclusive */
@@ -48,11 +49,14 @@ static u64 largest_of(const struct vmrange *tree)
 	return tree ? tree->largest : 0;
 }
 
+static u64 largest_in(const struct vmrange *node)
+{
+	return MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right)));
+}
+
 static void update(struct vmrange *node)
 {
-	u64 below = MAX(largest_of(node->left), largest_of(node->right));
-
-	node->largest = MAX(node->nr_pages, below);
+	node->largest = largest_in(node);
 }
 
 static void split(struct vmrange *tree, u64 at, struct vmrange **before, struct vmrange **behind)
@@ -84,16 +88,25 @@ static struct vmrange *join(struct vmrange *before, struct vmrange *behind)
 	return behind;
 }
 
-static void tree_insert(struct vmwindow *w, struct vmrange *node, u64 start, u64 end)
+/* [start, end), if there is anything in it, is free; its node comes from those set aside. */
+static void tree_insert(struct vmwindow *w, u64 start, u64 end)
 {
-	struct vmrange *before, *behind;
+	struct vmrange *node = w->spare, *before, *behind;
 
+	if (start == end)
+		return;
+	w->spare = node->next;
 	*node = (struct vmrange){ .start = start, .nr_pages = end - start };
 	node->largest = node->nr_pages;
 	node->priority = random_next(&priorities);
 	split(w->free, start, &before, &behind);
 	w->free = join(join(before, node), behind);
-	w->nr_free_ranges++;
+}
+
+static void set_aside(struct vmwindow *w, struct vmrange *node)
+{
+	node->next = w->spare;
+	w->spare = node;
 }
 
 static void tree_remove(struct vmwindow *w, struct vmrange *node)
@@ -104,7 +117,7 @@ static void tree_remove(struct vmwindow *w, struct vmrange *node)
 	split(self, node->start + 1, &self, &behind);
 	BUG_ON(self != node);
 	w->free = join(before, behind);
-	w->nr_free_ranges--;
+	set_aside(w, node);
 }
 
 /* The last free range that starts at or before this page. */
@@ -132,96 +145,49 @@ static bool place(const struct vmrange *range, const struct request *rq, u64 *at
 	return *at + rq->nr_pages <= MIN(end_of(range), rq->hi);
 }
 
-static struct vmrange *fit(struct vmrange *tree, const struct request *rq, u64 *at)
+/* The first range where it can lie, not looking at those smaller than need. */
+static struct vmrange *fit(struct vmrange *tree, const struct request *rq, u64 need, u64 *at)
 {
 	struct vmrange *found = NULL;
 
-	if (largest_of(tree) < rq->need)
+	if (largest_of(tree) < need)
 		return NULL;
 	if (tree->start > rq->lo)
-		found = fit(tree->left, rq, at);
+		found = fit(tree->left, rq, need, at);
 	if (!found && place(tree, rq, at))
 		found = tree;
 	if (!found && end_of(tree) < rq->hi)
-		found = fit(tree->right, rq, at);
+		found = fit(tree->right, rq, need, at);
 	return found;
 }
 
-/*
- * A range with room for any alignment is found in O(log n); only when there is none, look at those
- * that are large enough by luck.
- */
-static struct vmrange *find_room(const struct vmwindow *w, struct request *rq, u64 *at)
+/* Cut the request out of a free range, what is left before and behind stays free. False: no room. */
+static bool carve(struct vmwindow *w, const struct request *rq, u64 *at)
 {
-	struct vmrange *found;
+	/* One with room for any alignment is found in O(log n). Only else look at those that may fit. */
+	struct vmrange *range = fit(w->free, rq, rq->nr_pages + rq->align - 1, at);
+	u64 start, end;
 
-	rq->need = rq->nr_pages + rq->align - 1;
-	found = fit(w->free, rq, at);
-	rq->need = rq->nr_pages;
-	return found || rq->align == 1 ? found : fit(w->free, rq, at);
-}
-
-/* Nodes */
-
-static void put_nodes(struct vmrange *list)
-{
-	while (list) {
-		struct vmrange *node = list;
-
-		list = node->next;
-		kmem_cache_free(node_cache, node);
-	}
-}
-
-static void push(struct vmrange **list, struct vmrange *node)
-{
-	node->next = *list;
-	*list = node;
-}
-
-static struct vmrange *pop(struct vmrange **list)
-{
-	struct vmrange *node = *list;
-
-	BUG_ON(!node);
-	*list = node->next;
-	return node;
-}
-
-/* What an allocation may need: a node for the rest behind it, and one to set aside. */
-static struct vmrange *get_nodes(void)
-{
-	struct vmrange *one = kmem_cache_alloc(node_cache, __GFP_NORECLAIM | __GFP_ZERO);
-
-	if (one)
-		one->next = kmem_cache_alloc(node_cache, __GFP_NORECLAIM | __GFP_ZERO);
-	if (one && one->next)
-		return one;
-	put_nodes(one);
-	return NULL;
-}
-
-/* Cut [at, at + nr_pages) out of a free range; what is left of it, before and behind, stays free. */
-static void carve(struct vmwindow *w, struct vmrange *range, u64 at, u64 nr_pages,
-		  struct vmrange **nodes)
-{
-	u64 start = range->start, end = end_of(range);
-
+	if (!range && rq->align > 1)
+		range = fit(w->free, rq, rq->nr_pages, at);
+	if (!range)
+		return false;
+	start = range->start;
+	end = end_of(range);
 	tree_remove(w, range);
-	push(nodes, range);
-	if (start < at)
-		tree_insert(w, pop(nodes), start, at);
-	if (at + nr_pages < end)
-		tree_insert(w, pop(nodes), at + nr_pages, end);
+	tree_insert(w, start, *at);
+	tree_insert(w, *at + rq->nr_pages, end);
+	w->nr_used++;
+	w->pages_free -= rq->nr_pages;
+	return true;
 }
-
-/* The allocator */
 
 int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi, vaddr_t *va)
 {
 	struct request rq = { .nr_pages = nr_pages + 1, .align = align >> PAGE_SHIFT };
-	struct vmrange *nodes, *range;
+	struct vmrange *node;
 	irqflags_t flags;
+	bool found;
 	u64 at;
 
 	rq.lo = MAX((lo >> PAGE_SHIFT) + !IS_ALIGNED(lo, PAGE_SIZE), w->start);
@@ -230,69 +196,67 @@ int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_
 		return -EINVAL;
 	if (rq.lo >= rq.hi || nr_pages >= rq.hi - rq.lo || rq.align > w->end)
 		return -ENOSPC;
-	nodes = get_nodes();
-	if (!nodes)
+	node = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
+	if (!node)
 		return -ENOMEM;
 	flags = spin_lock(&w->lock);
-	range = find_room(w, &rq, &at);
-	if (range) {
-		carve(w, range, at, rq.nr_pages, &nodes);
-		push(&w->spare, pop(&nodes));
-		w->nr_used++;
-		w->pages_free -= rq.nr_pages;
-		*va = (at + 1) << PAGE_SHIFT;
-	}
+	set_aside(w, node);
+	found = carve(w, &rq, &at);
+	if (!found)
+		w->spare = node->next;
 	spin_unlock(&w->lock, flags);
-	put_nodes(nodes);
-	return range ? 0 : -ENOSPC;
+	if (found)
+		*va = (at + 1) << PAGE_SHIFT;
+	else
+		kmem_cache_free(node_cache, node);
+	return found ? 0 : -ENOSPC;
 }
 
-/* Take a neighbour into the range, if there is one: the free range that ends or starts at this page. */
-static void absorb(struct vmwindow *w, struct vmrange *range, u64 at, struct vmrange **superfluous)
+/* Take the free range that ends or starts at this page, if there is one, into [*start, *end). */
+static void absorb(struct vmwindow *w, u64 at, u64 *start, u64 *end)
 {
-	struct vmrange *other = tree_find(w, at);
+	struct vmrange *range = tree_find(w, at);
 
-	if (!other || (other->start != at && end_of(other) != at))
+	if (!range || (range->start != at && end_of(range) != at))
 		return;
-	tree_remove(w, other);
-	range->start = MIN(range->start, other->start);
-	range->nr_pages += other->nr_pages;
-	push(superfluous, other);
+	*start = MIN(*start, range->start);
+	*end = MAX(*end, end_of(range));
+	tree_remove(w, range);
 }
 
 void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi)
 {
-	struct vmrange *superfluous = NULL, *range;
-	irqflags_t flags = spin_lock(&w->lock);
+	u64 start = (va >> PAGE_SHIFT) - 1, end = start + 1 + nr_pages;
+	struct vmrange *node;
+	irqflags_t flags;
 
-	range = pop(&w->spare);
-	range->start = (va >> PAGE_SHIFT) - 1;
-	range->nr_pages = nr_pages + 1;
+	BUG_ON(!w->nr_used);
+	flags = spin_lock(&w->lock);
 	w->nr_used--;
-	w->pages_free += range->nr_pages;
-	absorb(w, range, range->start, &superfluous);
-	absorb(w, range, end_of(range), &superfluous);
-	tree_insert(w, range, range->start, end_of(range));
-	*lo = range->start << PAGE_SHIFT;
-	*hi = end_of(range) << PAGE_SHIFT;
+	w->pages_free += nr_pages + 1;
+	absorb(w, start, &start, &end);
+	absorb(w, end, &start, &end);
+	tree_insert(w, start, end);
+	node = w->spare;
+	w->spare = node->next;
 	spin_unlock(&w->lock, flags);
-	put_nodes(superfluous);
+	*lo = start << PAGE_SHIFT;
+	*hi = end << PAGE_SHIFT;
+	kmem_cache_free(node_cache, node);
 }
 
 int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 {
-	struct vmrange *all;
-
 	if (!node_cache)
 		node_cache = kmem_cache_create("vmrange", sizeof(struct vmrange), 0);
-	all = node_cache ? kmem_cache_alloc(node_cache, GFP_KERNEL) : NULL;
-	if (!all)
-		return -ENOMEM;
 	*w = (struct vmwindow){ .lock = SPINLOCK("vmwindow", LOCK_WINDOW),
 				.start = start >> PAGE_SHIFT,
 				.end = (end >> PAGE_SHIFT) - 1 };
 	w->pages_free = w->end - w->start;
-	tree_insert(w, all, w->start, w->end);
+	w->spare = node_cache ? kmem_cache_alloc(node_cache, __GFP_ZERO) : NULL;
+	if (!w->spare)
+		return -ENOMEM;
+	tree_insert(w, w->start, w->end);
 	return 0;
 }
 
@@ -325,11 +289,8 @@ u64 vmwindow_largest(struct vmwindow *w)
 /* Checking */
 
 struct tally {
-	u64 ranges, pages, last_end, faults;
-	complain_fn complain;
+	u64 ranges, pages, last_end;
 };
-
-#define COMPLAIN(tally, ...) ((tally)->faults++, (tally)->complain(__VA_ARGS__))
 
 static void check_node(const struct vmrange *node, const struct vmrange *above, struct tally *tally)
 {
@@ -337,30 +298,29 @@ static void check_node(const struct vmrange *node, const struct vmrange *above, 
 		return;
 	check_node(node->left, node, tally);
 	if (!node->nr_pages || (tally->ranges && node->start <= tally->last_end))
-		COMPLAIN(tally, "free range at page 0x%lx, %lu pages: the one before ends at 0x%lx",
+		COMPLAIN("free range at page 0x%lx, %lu pages: the one before ends at 0x%lx",
 			 node->start, node->nr_pages, tally->last_end);
-	if (node->largest !=
-	    MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right))))
-		COMPLAIN(tally, "free range at page 0x%lx: largest below is not %lu", node->start,
+	if (node->largest != largest_in(node))
+		COMPLAIN("free range at page 0x%lx: largest below is not %lu", node->start,
 			 node->largest);
 	if (above && above->priority < node->priority)
-		COMPLAIN(tally, "free range at page 0x%lx is no heap", node->start);
+		COMPLAIN("free range at page 0x%lx is no heap", node->start);
 	tally->ranges++;
 	tally->pages += node->nr_pages;
 	tally->last_end = end_of(node);
 	check_node(node->right, node, tally);
 }
 
-u64 vmwindow_check(struct vmwindow *w, complain_fn complain)
+void vmwindow_check(struct vmwindow *w)
 {
-	struct tally tally = { .complain = complain };
+	struct tally tally = { 0 };
+	u64 aside = 0;
 
 	check_node(w->free, NULL, &tally);
+	for (const struct vmrange *node = w->spare; node && aside <= w->nr_used; node = node->next)
+		aside++;
 	if (tree_find(w, w->start - 1) || tally.last_end > w->end)
-		COMPLAIN(&tally, "window: a free range reaches out of it");
-	if (tally.ranges != w->nr_free_ranges || tally.pages != w->pages_free)
-		COMPLAIN(&tally,
-			 "window: %lu free ranges of %lu pages counted, %lu of %lu recorded",
-			 tally.ranges, tally.pages, w->nr_free_ranges, w->pages_free);
-	return tally.faults;
+		COMPLAIN("window: a free range reaches out of it");
+	check_equal("nodes of the window", tally.ranges + aside, w->nr_used + 1);
+	check_equal("free pages of the window", tally.pages, w->pages_free);
 }

@@ -32,7 +32,7 @@ struct memrange {
 struct memmap {
 	unsigned nr;
 	struct memrange range[MEMMAP_MAX];
-	unsigned empty, wrapping, unknown, beyond, dropped; /* what was amiss in what we got */
+	unsigned wrapping, unknown, beyond, dropped; /* what was amiss in what we got */
 };
 
 static inline const char *memmap_type_name(enum memmap_type type)

@@ -27,3 +27,11 @@ must_check int mm_cpu_init(u32 cpu);
  * right. complain() of each violation; returns their number. Nothing else may run meanwhile.
  */
 u64 mm_check(complain_fn complain);
+
+/* The audits it is made of use these: tell and count what is wrong. One audit at a time. */
+extern struct mm_audit {
+	complain_fn tell;
+	u64 faults;
+} mm_audit;
+#define COMPLAIN(...) (mm_audit.faults++, mm_audit.tell(__VA_ARGS__))
+void check_equal(const char *what, u64 counted, u64 recorded);

@@ -23,7 +23,7 @@ enum page_state {
 	PG_SLAB,     /* objects of one kmem_cache */
 	PG_KMALLOC,  /* a large kmalloc */
 	PG_VMALLOC,  /* vmalloc's: mapped in the window, waiting for a flush, or in stock there */
-	PG_STOCK,    /* free, in a CPU's stock of blocks */
+	PG_STOCK,    /* free, in a CPU's stock of blocks, or on the way there or from there */
 	PG_TEXT,     /* vmalloc's, executable: read-only everywhere */
 	PG_NR_STATES,
 };
@@ -140,25 +140,33 @@ static inline struct page *main_page(const void *p)
 /* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
 struct page *page_head(u64 pfn);
 
-/* Free blocks that one CPU has at hand; that CPU only, interrupts masked. See page_alloc.c. */
-#define STOCK_BLOCKS 31
+/* Free blocks of one order that one CPU has at hand; that CPU only, interrupts masked. */
+#define STOCK_BLOCKS 31ul
 struct page_stock {
-	struct stock_blocks {
-		u32 nr, max;
-		struct page *page[STOCK_BLOCKS];
-	} aligned_to(256) order[MAX_ORDER + 1];
+	u32 nr, max;
+	struct page *page[STOCK_BLOCKS];
 };
-extern struct page_stock *page_stocks[NR_CPUS];
-extern u64 page_alloc_fail_at; /* fault injection: see page_alloc_fail_nth */
+extern struct page_stock *page_stocks[NR_CPUS]; /* one for each order */
+extern u64 page_alloc_fail_at;			/* fault injection: see page_alloc_fail_nth */
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner);
 void free_pages_slow(struct page *page, unsigned order);
-void page_stock_full(unsigned order);
+void page_stock_full(struct page *page, unsigned order);
 
 /* Allocated frames that leave or enter another part's care. owner: CALLER() of who asked. */
 static inline void page_set_owner(struct page *page, enum page_state state, vaddr_t owner)
 {
 	page->state = state;
 	page->owner = code_offset(owner);
+}
+
+/* Of all who try to free a block, one changes its state. */
+static inline bool page_claim(struct page *page, unsigned order, enum page_state from,
+			      enum page_state to)
+{
+	u16 was = PAGE_IS(from, order);
+
+	return __atomic_compare_exchange_n(&page->state_and_order, &was, PAGE_IS(to, order), false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
 }
 
 /*
@@ -169,7 +177,7 @@ static inline void page_set_owner(struct page *page, enum page_state state, vadd
 must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
 {
 	irqflags_t flags = irq_save();
-	struct stock_blocks *stock = &page_stocks[cpu_id()]->order[order <= MAX_ORDER ? order : 0];
+	struct page_stock *stock = page_stocks[cpu_id()] + (order <= MAX_ORDER ? order : 0);
 	struct page *page;
 
 	if (unlikely(!stock->nr || order > MAX_ORDER || gfp & __GFP_ZERO ||
@@ -183,31 +191,35 @@ must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
 	return page;
 }
 
-static inline void __free_pages(struct page *page, unsigned order)
+/* A block that was claimed, into this CPU's stock. */
+static inline void page_to_stock(struct page *page, unsigned order)
 {
-	u16 was = PAGE_IS(PG_ALLOC, order);
-	u64 at = (vaddr_t)page - (vaddr_t)main_first;
-	struct stock_blocks *stock;
+	struct page_stock *stock;
 	irqflags_t flags;
-	bool full;
 
-	/* Of all who try to free it, one changes its state. (at is rotated: a multiple of 16.) */
-	if (unlikely((at >> 4 | at << 60) >= main_pages || order > MAX_ORDER ||
-		     !__atomic_compare_exchange_n(&page->state_and_order, &was,
-						  PAGE_IS(PG_STOCK, order), false, __ATOMIC_ACQ_REL,
-						  __ATOMIC_RELAXED))) {
-		free_pages_slow(page, order);
-		return;
-	}
 	if (CHECKING)
 		memset(page_address(page), JUNK, PAGE_SIZE << order);
 	flags = irq_save();
-	stock = &page_stocks[cpu_id()]->order[order];
+	stock = page_stocks[cpu_id()] + order;
+	if (unlikely(stock->nr >= stock->max)) {
+		irq_restore(flags);
+		page_stock_full(page, order);
+		return;
+	}
 	stock->page[stock->nr++] = page;
-	full = stock->nr > stock->max;
 	irq_restore(flags);
-	if (unlikely(full))
-		page_stock_full(order);
+}
+
+static inline void __free_pages(struct page *page, unsigned order)
+{
+	u64 at = (vaddr_t)page - (vaddr_t)main_first;
+
+	/* at is rotated: it must be a multiple of 16, too. */
+	if (likely((at >> 4 | at << 60) < main_pages && order <= MAX_ORDER &&
+		   page_claim(page, order, PG_ALLOC, PG_STOCK)))
+		page_to_stock(page, order);
+	else
+		free_pages_slow(page, order);
 }
 
 /* nr_pages single frames, from anywhere, into pages[]. Returns nr_pages, or 0 with none taken. */
@@ -257,7 +269,7 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page);
 /* fn on each block of RAM, rising; reserved frames one by one. Nobody may allocate or free then. */
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
 
-u64 page_alloc_check(complain_fn complain); /* free lists, states: returns number of faults */
+void page_alloc_check(void); /* free lists, states, sums: COMPLAIN, see mm.h */
 
 /*
  * Fault injection, in checking builds: the n-th frame request from now on (1: the next; a bulk's
@@ -266,9 +278,8 @@ u64 page_alloc_check(complain_fn complain); /* free lists, states: returns numbe
 bool page_alloc_fail_nth(u64 n);
 
 /*
- * Once, at boot: take over all usable RAM in map. The struct page array is mapped and zero.
- * shuffle_seed 0: lowest address first; otherwise frames come in a seeded random order.
+ * Once, at boot: take over all usable RAM in `memmap`. The struct page array is mapped and zero.
+ * shuffle_seed 0: neighbours come after each other; otherwise in a seeded random order.
  */
-struct memmap;
+void page_alloc_init(u64 shuffle_seed);
 int page_stock_init(u32 cpu); /* before that CPU runs: -ENOMEM */
-void page_alloc_init(const struct memmap *map, u64 shuffle_seed);

@@ -13,7 +13,7 @@
 /* A supply of zeroed frames for tables. */
 struct page_source {
 	pte_t *(*get)(void);	   /* NULL: there is none */
-	void (*put)(pte_t *table); /* at once: it was never visible to a CPU */
+	void (*put)(pte_t *table); /* it was never visible to a CPU; NULL: takes none back */
 };
 extern struct page_source memmap_tables;     /* from memmap, before page_alloc stands */
 extern struct page_source page_alloc_tables; /* from then on */
@@ -92,17 +92,14 @@ pte_t *pt_next(const struct pagetable *pt, vaddr_t *va, vaddr_t end, int *level)
 pte_t *pt_prev(const struct pagetable *pt, vaddr_t *va, vaddr_t start, int *level);
 
 /*
- * In these four va and pa are page-aligned, pages 4 KiB. 0, or a failure with nothing changed:
+ * In these three va and pa are page-aligned, pages 4 KiB. 0, or a failure with nothing changed:
  * -ENOMEM; -EEXIST, pt_map: something is there already; -ENOENT, pt_protect: a page is not mapped.
  */
 
 /* Map the pages to the physical range from pa on, in the largest leaves that fit leaf_levels. */
 must_check int pt_map(struct pagetable *pt, vaddr_t va, paddr_t pa, u64 nr_pages, pgprot_t prot);
 
-/* Clear every leaf in the range (which must begin and end at leaves' ends). Flush afterwards. */
-void pt_unmap(struct pagetable *pt, vaddr_t va, u64 nr_pages);
-
-/* Change the protection (PAGE_NONE: clear), splitting large leaves at the ends. Then flush. */
+/* Change the protection, or unmap: PAGE_NONE. Splits large leaves at the ends. Then flush. */
 must_check int pt_protect(struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot);
 
 /* Make all tables down to level 1 exist, splitting large leaves: pt_entry() then serves a page. */

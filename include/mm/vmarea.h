@@ -2,8 +2,8 @@
  * vmarea.h - which addresses of a window are free: a range allocator.
  *
  * Free ranges, always merged, hang in a treap (Aragon and Seidel 1989) by address; each node knows
- * the largest below it: any size and alignment, O(log n), lowest address first. Each range in use
- * has a node set aside, so that freeing cannot fail. An area owns the guard page before it; the
+ * the largest below it: any size and alignment, O(log n), lowest address first. Nodes for all that
+ * may be freed are there already, so freeing cannot fail. An area owns the guard page before it; the
  * window's last page is never handed out: the last area has one behind it too.
  */
 #pragma once
@@ -28,8 +28,8 @@ struct vmwindow {
 	struct spinlock lock;  /* guards all below */
 	u64 start, end;	       /* virtual page numbers, end exclusive */
 	struct vmrange *free;  /* the treap's root */
-	struct vmrange *spare; /* nodes set aside, one for each range in use */
-	u64 nr_used, nr_free_ranges, pages_free;
+	struct vmrange *spare; /* nodes set aside: with those in the tree, nr_used + 1 */
+	u64 nr_used, pages_free;
 };
 
 /* All of [start, end), page-aligned, is free, or -ENOMEM. Destroy with nothing in use. No lock. */
@@ -54,5 +54,4 @@ void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vadd
 bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi);
 u64 vmwindow_largest(struct vmwindow *w);
 
-/* Recompute order, merging, largest, heap order, counters; complain. Returns number of faults. */
-u64 vmwindow_check(struct vmwindow *w, complain_fn complain);
+void vmwindow_check(struct vmwindow *w); /* order, merging, largest, heap, sums: COMPLAIN */

@@ -24,7 +24,7 @@ static struct page *map_block(vaddr_t va, unsigned order, pgprot_t prot)
 
 static void unmap_block(vaddr_t va, struct page *page, unsigned order)
 {
-	pt_unmap(&kernel_pt, va, 1ul << order);
+	BUG_ON(pt_protect(&kernel_pt, va, 1ul << order, PAGE_NONE));
 	mmu_flush_all();
 	pt_prune(&kernel_pt, va, 1ul << order, PLACE, PLACE + TiB / 2, page_alloc_tables.put);
 	__free_pages(page, order);
@@ -78,6 +78,7 @@ static bool random_tables_agree(int levels)
 	struct pagetable pt = { page_address(root), levels, &page_alloc_tables };
 	const u64 units[] = { 1, 3, 512, 515, 512 * 512 };
 	bool agree = true;
+	int level;
 
 	for (int i = 0; i < 40; i++) {
 		u64 unit = units[test_random() % ARRAY_SIZE(units)];
@@ -91,7 +92,8 @@ static bool random_tables_agree(int levels)
 				 walks_agree_around(&pt, va + unit * PAGE_SIZE) &&
 				 walks_agree(&pt, va ^ 1ul << 63);
 	}
-	pt_unmap(&pt, 0, 1ul << (9 * levels));
+	for (vaddr_t va = 0; pt_next(&pt, &va, 0, &level);)
+		agree &= !pt_protect(&pt, va, level_bytes(level) / PAGE_SIZE, PAGE_NONE);
 	pt_prune(&pt, 0, 1ul << (9 * levels), 0, 0, page_alloc_tables.put);
 	__free_pages(root, 0);
 	return agree;

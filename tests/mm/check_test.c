@@ -159,7 +159,7 @@ TEST(check, finds_a_mapping_at_zero)
 	EXPECT(page);
 	EXPECT_EQ(pt_map(&kernel_pt, 0, page_to_phys(page), 1, PAGE_KERNEL_RO), 0);
 	found = faults();
-	pt_unmap(&kernel_pt, 0, 1);
+	EXPECT_EQ(pt_protect(&kernel_pt, 0, 1, PAGE_NONE), 0);
 	pt_prune(&kernel_pt, 0, 1, 0, address_map.direct, tlb_defer_table);
 	vm_unmap_aliases();
 	__free_pages(page, 0);

@@ -2,6 +2,7 @@
  * The buddy allocator of the running machine: what it hands out, that it all comes together again,
  * and that misuse is caught before anything has changed.
  */
+#include <kernel/smp.h>
 #include <kernel/string.h>
 #include <kernel/words.h>
 #include <mm/memmap.h>
@@ -291,6 +292,94 @@ TEST(page_alloc, misuse)
 	EXPECT_PANIC(free_order_0, block + 1, "is free already");
 	EXPECT_PANIC(free_two_in_bulk, twice, "is free already"); /* the first is freed */
 	EXPECT_PANIC(free_order_0, single, "is free already");
+}
+
+/* Two CPUs free one frame at once, one past its stock: one of them is told so. */
+static struct {
+	struct page *page;
+	u32 arrived, told; /* atomic */
+	u32 wrong;	   /* rounds in which not exactly one was told */
+} race;
+
+static void meet(u32 *met)
+{
+	__atomic_add_fetch(&race.arrived, 1, __ATOMIC_ACQ_REL);
+	for (*met += 2; __atomic_load_n(&race.arrived, __ATOMIC_ACQUIRE) < *met;)
+		cpu_relax();
+}
+
+static void free_in_bulk(void *page)
+{
+	struct page *one = page;
+
+	free_pages_bulk(1, &one);
+}
+
+static void race_to_free(void *unused)
+{
+	u32 met = 0, first = cpu_id() == 0;
+	char msg[64];
+
+	(void)unused;
+	for (int round = 0; round < 2000; round++) {
+		if (first)
+			race.page = alloc_pages(GFP_KERNEL, 0);
+		meet(&met);
+		for (int wait = first ? 0 : round % 500; wait; wait--)
+			cpu_relax();
+		if (panic_caught(first ? free_in_bulk : free_order_0, race.page, msg, sizeof(msg)))
+			__atomic_add_fetch(&race.told, 1, __ATOMIC_RELAXED);
+		meet(&met);
+		if (first) {
+			race.wrong += race.told != 1;
+			race.told = 0;
+		}
+	}
+}
+
+TEST(page_alloc, freed_by_two_at_once)
+{
+	if (nr_cpus() == 1)
+		SKIP("needs a second CPU");
+	race.arrived = race.told = race.wrong = 0;
+	run_on_cpus(2, race_to_free, NULL);
+	EXPECT_EQ(race.wrong, 0);
+}
+
+/* CPU 1 interrupts CPU 0 again and again, which frees a frame there; CPU 0 frees, too. */
+static u64 next_page; /* atomic: the first of pages[] that nobody has freed */
+
+static void free_next(void *unused)
+{
+	u64 i = __atomic_fetch_add(&next_page, 1, __ATOMIC_RELAXED);
+
+	(void)unused;
+	if (i < BULK)
+		__free_pages(pages[i], 0);
+}
+
+static void interrupt_others(void *unused)
+{
+	(void)unused;
+	while (__atomic_load_n(&next_page, __ATOMIC_RELAXED) < BULK)
+		on_other_cpus(free_next, NULL);
+}
+
+TEST(page_alloc, freed_in_interrupts)
+{
+	u64 before = nr_free_pages();
+
+	if (nr_cpus() == 1)
+		SKIP("needs a second CPU");
+	for (int round = 0; round < 20; round++) {
+		EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
+		next_page = 0;
+		cpu_start(1, interrupt_others, NULL);
+		while (__atomic_load_n(&next_page, __ATOMIC_RELAXED) < BULK)
+			free_next(NULL);
+		cpu_join(1);
+		EXPECT_EQ(nr_free_pages(), before);
+	}
 }
 
 /* RAM that was never ours to give, and holes. */

@@ -2,6 +2,7 @@
  * The range allocator against a model of one byte a page, and at its edges.
  */
 #include <kernel/string.h>
+#include <mm/mm.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
 #include <mm/vmarea.h>
@@ -31,7 +32,14 @@ static void complain(const char *fmt, ...)
 static bool sound(void)
 {
 	complaints = 0;
-	return vmwindow_check(&w, complain) == 0 && complaints == 0;
+	mm_audit = (struct mm_audit){ .tell = complain };
+	vmwindow_check(&w);
+	return mm_audit.faults == 0 && complaints == 0;
+}
+
+static u64 ranges_in(const struct vmrange *tree)
+{
+	return tree ? ranges_in(tree->left) + 1 + ranges_in(tree->right) : 0;
 }
 
 /* The answer, found by trying every page: the guard's page number in the window, or PAGES. */
@@ -93,7 +101,7 @@ TEST(vmarea, lowest_fit_as_the_model)
 		if (live[i].va)
 			free_range(live[i].va, live[i].nr_pages);
 	EXPECT(sound());
-	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(ranges_in(w.free), 1);
 	EXPECT_EQ(vmwindow_largest(&w), PAGES - 1);
 	vmwindow_destroy(&w);
 }
@@ -118,7 +126,7 @@ TEST(vmarea, alignment_and_limits)
 	EXPECT_EQ(vmarea_alloc(&w, 255, PAGE_SIZE, START + 8 * MiB, START + 9 * MiB, &va), 0);
 	free_range(va, 255);
 	free_range(first, 3);
-	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(ranges_in(w.free), 1);
 	vmwindow_destroy(&w);
 }
 
@@ -150,7 +158,7 @@ TEST(vmarea, refuses_nonsense)
 	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, END, START, &va), -ENOSPC);
 	EXPECT_EQ(va, 1);
 	EXPECT_EQ(vmarea_alloc(&w, PAGES - 2, PAGE_SIZE, START, END, &va), 0);
-	EXPECT_EQ(w.nr_free_ranges, 0);
+	EXPECT_EQ(ranges_in(w.free), 0);
 	EXPECT_EQ(vmwindow_largest(&w), 0);
 	free_range(va, PAGES - 2);
 	vmwindow_destroy(&w);
@@ -171,13 +179,31 @@ TEST(vmarea, merges_both_neighbours)
 	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, START + bytes, &va), -ENOSPC);
 	for (u64 i = 0; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
-	EXPECT_EQ(w.nr_free_ranges, N / 2);
+	EXPECT_EQ(ranges_in(w.free), N / 2);
 	EXPECT_EQ(vmwindow_largest(&w), 2);
 	EXPECT(sound());
 	for (u64 i = 1; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
-	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(ranges_in(w.free), 1);
 	EXPECT(!w.spare);
+	EXPECT(sound());
+	vmwindow_destroy(&w);
+}
+
+/* A node set aside that was lost: some free would find none. */
+TEST(vmarea, check_finds_a_lost_node)
+{
+	struct vmrange *lost;
+	vaddr_t va;
+
+	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
+	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, END, &va), 0);
+	EXPECT(sound());
+	lost = w.spare;
+	w.spare = lost->next;
+	EXPECT(!sound());
+	w.spare = lost;
+	free_range(va, 1);
 	EXPECT(sound());
 	vmwindow_destroy(&w);
 }
@@ -208,6 +234,6 @@ TEST(vmarea, out_of_memory)
 	EXPECT(sound());
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 2);
-	EXPECT_EQ(w.nr_free_ranges, 1);
+	EXPECT_EQ(ranges_in(w.free), 1);
 	vmwindow_destroy(&w);
 }
