@@ -14,7 +14,6 @@
  *
  * It stops nothing: whoever calls it sees to it that nothing else runs.
  */
-#include <kernel/panic.h>
 #include <mm/mm.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>

@@ -58,14 +58,19 @@ static void map_range(vaddr_t va, u64 pa, u64 bytes, pgprot_t prot, const char *
 		      what, va);
 }
 
+/* Each section, and what the direct map shows of it: not writable where the image is not. */
 static void map_image(void)
 {
 	for (unsigned i = 0; i < address_map.nr_sections; i++) {
 		const struct image_section *s = &address_map.sections[i];
+		u64 pa = virt_to_phys((void *)s->start).v, bytes = s->end - s->start;
 
 		if (s->prot != PAGE_NONE)
-			map_range(s->start, virt_to_phys((void *)s->start).v, s->end - s->start,
-				  s->prot, s->name);
+			map_range(s->start, pa, bytes, s->prot, s->name);
+		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
+		    pt_protect(&kernel_pt, address_map.direct + pa, bytes >> PAGE_SHIFT,
+			       PAGE_KERNEL_RO))
+			too_little("the image in the direct map (is it RAM at all?)");
 	}
 }
 
@@ -76,44 +81,33 @@ static void map_direct(void)
 	for (u64 from = 0; next_ram(from, &start, &end); from = end)
 		map_range(address_map.direct + start, start, end - start, PAGE_KERNEL,
 			  "the direct map");
-	for (unsigned i = 0; i < address_map.nr_sections; i++) {
-		const struct image_section *s = &address_map.sections[i];
-		vaddr_t alias = address_map.direct + virt_to_phys((void *)s->start).v;
-
-		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
-		    pt_protect(&kernel_pt, alias, (s->end - s->start) >> PAGE_SHIFT,
-			       PAGE_KERNEL_RO))
-			too_little("the image in the direct map (is it RAM at all?)");
-	}
 }
 
-/* The part of the struct page array that describes [start, end), from where the last part ended. */
-static vaddr_t map_struct_pages(u64 start, u64 end, vaddr_t done)
+/* A part of the struct page array that does not cross 2 MiB. */
+static void map_struct_pages(vaddr_t va, u64 bytes)
 {
-	vaddr_t va = ALIGN_DOWN((vaddr_t)pfn_to_page(start >> PAGE_SHIFT), PAGE_SIZE);
-	vaddr_t stop = ALIGN_UP((vaddr_t)pfn_to_page(end >> PAGE_SHIFT), PAGE_SIZE);
+	paddr_t pa = memmap_alloc(&memmap, bytes, MIN(bytes & -bytes, 2 * MiB), MEMMAP_LIMIT,
+				  MEM_VMEMMAP);
 
-	for (va = MAX(va, done); va < stop;) {
-		u64 bytes = MIN(stop, ALIGN_DOWN(va, 2 * MiB) + 2 * MiB) - va;
-		paddr_t pa = memmap_alloc(&memmap, bytes, MIN(bytes & -bytes, 2 * MiB),
-					  MEMMAP_LIMIT, MEM_VMEMMAP);
-
-		if (!pa.v)
-			too_little("the struct page array");
-		memset(phys_to_virt(pa), 0, bytes);
-		map_range(va, pa.v, bytes, PAGE_KERNEL, "the struct page array");
-		va += bytes;
-	}
-	return va;
+	if (!pa.v)
+		too_little("the struct page array");
+	memset(phys_to_virt(pa), 0, bytes);
+	map_range(va, pa.v, bytes, PAGE_KERNEL, "the struct page array");
 }
 
 static void map_vmemmap(void)
 {
-	vaddr_t done = address_map.vmemmap;
+	vaddr_t va = address_map.vmemmap, next, stop;
 	u64 start, end;
 
-	for (u64 from = 0; next_ram(from, &start, &end); from = end)
-		done = map_struct_pages(start, end, done);
+	for (u64 from = 0; next_ram(from, &start, &end); from = end) {
+		va = MAX(va, ALIGN_DOWN((vaddr_t)pfn_to_page(start >> PAGE_SHIFT), PAGE_SIZE));
+		stop = ALIGN_UP((vaddr_t)pfn_to_page(end >> PAGE_SHIFT), PAGE_SIZE);
+		for (; va < stop; va = next) {
+			next = MIN(stop, ALIGN_DOWN(va, 2 * MiB) + 2 * MiB);
+			map_struct_pages(va, next - va);
+		}
+	}
 }
 
 static void make_kernel_tables(void)
@@ -123,8 +117,8 @@ static void make_kernel_tables(void)
 	kernel_pt.root = memmap_tables.get();
 	if (!kernel_pt.root)
 		too_little("page tables");
-	map_image();
 	map_direct();
+	map_image();
 	mmu_set_root(virt_to_phys(kernel_pt.root));
 }
 

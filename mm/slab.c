@@ -45,11 +45,6 @@ static struct kmem_cache {
 struct magazine *kmem_magazines[NR_CPUS];
 static u64 cookie, slabs_freed;
 
-static struct magazine *magazine(const struct kmem_cache *cache)
-{
-	return &kmem_magazines[cpu_id()][cache - caches];
-}
-
 /* page->slab_cache, by one load and one shift, of which the compiler makes more. */
 static inline u64 slab_number(const struct page *page)
 {
@@ -72,17 +67,19 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 	u64 step = ALIGN_UP(bytes, MAX(align, 8ul)), n = PAGE_SIZE / MAX(step, 8ul);
 	u64 bits = n <= 32 ? PAGE_SIZE : PAGE_SIZE - (n + 31) / 32 * sizeof(u32);
 	struct kmem_cache *cache = caches;
-	const char *nobody = NULL;
+	const char *nobody;
 
 	if (bytes < 8 || bytes > 2048 || align > 2048 || (align & (align - 1) && align))
 		return NULL;
 	do {
+		nobody = NULL;
 		if (++cache == caches + NR_NUMBERS)
 			return NULL;
-		nobody = NULL;
 	} while (!__atomic_compare_exchange_n(&cache->now.name, &nobody, name, false,
 					      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
-	cache->now = (struct kmem_stats){ .name = name, .bytes = step, .per_slab = bits / step };
+	cache->now.bytes = step; /* one by one: without its name, another CPU could take it */
+	cache->now.per_slab = bits / step;
+	cache->now.allocs = cache->now.frees = 0;
 	cache->bits = bits % PAGE_SIZE;
 	cache->empty = (struct magazine){ .most = MIN(MAGAZINE_OBJECTS, 16 * KiB / step),
 					  .scale = SCALE(step),
@@ -95,7 +92,22 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 
 /* Slabs */
 
-/* One more, with every object free. No lock held. */
+/* Free the cache's empty slab, if it has one. The cache's lock held. */
+static void free_empty(struct kmem_cache *cache)
+{
+	struct page *page = pfn_to_page(cache->partial.last);
+
+	if (!cache->partial.last || page->slab_used)
+		return;
+	page_list_remove(&cache->partial, page);
+	cache->now.slabs--;
+	__atomic_add_fetch(&slabs_freed, 1, __ATOMIC_RELAXED);
+	page->flags = 0; /* only frames of slabs name a cache: kfree looks at nothing else */
+	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
+	__free_pages(page, 0);
+}
+
+/* One more, with every object free. No lock held, so there may be an empty one when it comes. */
 static bool add_slab(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct page *page = alloc_pages(gfp & ~__GFP_ZERO, 0);
@@ -112,25 +124,11 @@ static bool add_slab(struct kmem_cache *cache, gfp_t gfp)
 	page->slab_cache = cache - caches;
 	page->state = PG_SLAB;
 	flags = spin_lock(&cache->lock);
-	page_list_add(&cache->partial, page, false);
+	free_empty(cache);
+	page_list_add(&cache->partial, page, true);
 	cache->now.slabs++;
 	spin_unlock(&cache->lock, flags);
 	return true;
-}
-
-/* Free the cache's empty slab, if it has one. The cache's lock held. */
-static void free_empty(struct kmem_cache *cache)
-{
-	struct page *page = pfn_to_page(cache->partial.last);
-
-	if (!cache->partial.last || page->slab_used)
-		return;
-	page_list_remove(&cache->partial, page);
-	cache->now.slabs--;
-	__atomic_add_fetch(&slabs_freed, 1, __ATOMIC_RELAXED);
-	page->flags = 0; /* only frames of slabs name a cache: kfree looks at nothing else */
-	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
-	__free_pages(page, 0);
 }
 
 /* Take a free object of a slab, if there is one. The cache's lock held. */
@@ -188,7 +186,7 @@ static _Noreturn noinline void bad_free(const struct kmem_cache *cache, const vo
 static void empty(struct kmem_cache *cache, u32 left)
 {
 	irqflags_t flags = spin_lock(&cache->lock);
-	struct magazine *m = magazine(cache);
+	struct magazine *m = &kmem_magazines[cpu_id()][cache - caches];
 	void *object = NULL;
 	bool ok = true;
 
@@ -205,7 +203,7 @@ static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 
 	do {
 		irqflags_t flags = spin_lock(&cache->lock);
-		struct magazine *m = magazine(cache);
+		struct magazine *m = &kmem_magazines[cpu_id()][cache - caches];
 
 		while (m->nr <= m->most / 2 && (object = take_object(cache)))
 			m->object[m->nr++] = object;
@@ -229,30 +227,24 @@ void *kmem_alloc_slow(u32 number, gfp_t gfp)
 	return kmem_cache_alloc(&caches[number], gfp);
 }
 
-/* False: no object begins there, or the magazine is full. */
-static inline bool push(struct magazine *magazines, u64 number, void *p)
-{
-	struct magazine *m = &magazines[number];
-	u64 mark = mark_of(p);
-
-	if (unlikely(AT_SCALE(p, m->scale) >= m->limit || m->nr >= m->most))
-		return false;
-	/* Of all who free it, one finds no mark. */
-	if (unlikely(__atomic_exchange_n((u64 *)p, mark, __ATOMIC_ACQ_REL) == mark))
-		bad_free(&caches[number], p, "is free already");
-	if (CHECKING)
-		memset((u64 *)p + 1, JUNK, caches[number].now.bytes - sizeof(mark));
-	m->object[m->nr++] = p;
-	return true;
-}
-
+/* Into the magazine. False: no object begins there, or it is full. */
 static inline bool free_here(u64 number, void *p)
 {
 	irqflags_t flags = irq_save();
-	bool done = push(kmem_magazines[cpu_id()], number, p);
+	struct magazine *m = &kmem_magazines[cpu_id()][number];
+	bool fits = AT_SCALE(p, m->scale) < m->limit && m->nr < m->most;
+	u64 mark = mark_of(p);
 
+	if (likely(fits)) {
+		/* Of all who free it, one finds no mark. */
+		if (unlikely(__atomic_exchange_n((u64 *)p, mark, __ATOMIC_ACQ_REL) == mark))
+			bad_free(&caches[number], p, "is free already");
+		if (CHECKING)
+			memset((u64 *)p + 1, JUNK, caches[number].now.bytes - sizeof(mark));
+		m->object[m->nr++] = p;
+	}
 	irq_restore(flags);
-	return done;
+	return fits;
 }
 
 /* Any pointer, anywhere. */
@@ -299,9 +291,9 @@ u64 kmem_cache_size(const struct kmem_cache *cache)
 static void empty_here(void *unused)
 {
 	(void)unused;
-	for (struct kmem_cache *cache = caches + 1; cache < caches + NR_NUMBERS; cache++)
-		if (magazine(cache)->nr)
-			empty(cache, 0);
+	for (u64 i = 1; i < NR_NUMBERS; i++)
+		if (kmem_magazines[cpu_id()][i].nr)
+			empty(&caches[i], 0);
 }
 
 u64 kmem_cache_shrink_all(void)
@@ -331,15 +323,15 @@ void kmem_cache_destroy(struct kmem_cache *cache)
 
 bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 {
-	const struct kmem_cache *cache = caches + 1, *end = caches + NR_NUMBERS;
+	u64 i = 1;
 
-	while (cache < end && (!cache->now.name || index-- > 0))
-		cache++;
-	if (cache == end)
+	while (i < NR_NUMBERS && (!caches[i].now.name || index-- > 0))
+		i++;
+	if (i == NR_NUMBERS)
 		return false;
-	*stats = cache->now;
-	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
-		stats->in_use -= kmem_magazines[cpu] ? kmem_magazines[cpu][cache - caches].nr : 0;
+	*stats = caches[i].now;
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		stats->in_use -= kmem_magazines[cpu][i].nr;
 	return true;
 }
 

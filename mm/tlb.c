@@ -20,8 +20,8 @@
  *
  * Flushes are numbered, so that whoever unmaps knows which one to wait for: the next to begin. It is
  * done when every CPU has flushed, and then serves all who wait for it or for an earlier number: CPUs
- * that want to flush at the same time do it once. While a CPU waits for others it holds no lock, masks
- * interrupts and serves what they ask of it: two that wait for each other both get on.
+ * that want to flush at the same time do it once. While a CPU waits for others it holds no lock and
+ * serves what they ask of it, interrupts masked or not: two that wait for each other both get on.
  */
 #include <arch/cpu.h>
 #include <arch/mmu.h>
@@ -32,12 +32,8 @@
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
 
-static void nothing(void)
-{
-}
-
 u32 tlb_skip_cpu;
-void (*tlb_at_flush)(void) = nothing;
+void (*tlb_at_flush)(void);
 enum tlb_mode tlb_mode;
 struct walk walk_cache[NR_CPUS][WALK_CACHE];
 
@@ -66,7 +62,8 @@ static void flush_this_cpu(void *arg)
 		mmu_flush_range(range->va, range->nr_pages);
 	} else {
 		mmu_flush_all();
-		tlb_at_flush();
+		if (tlb_at_flush)
+			tlb_at_flush();
 	}
 }
 
@@ -156,8 +153,7 @@ bool tlb_tables_waiting(void)
 u64 tlb_free_tables(void)
 {
 	irqflags_t flags = spin_lock(&tlb_lock);
-	u32 pfn = tables;
-	u64 flush = unlinked, nr;
+	u64 pfn = tables, flush = unlinked, nr;
 
 	tables = 0;
 	spin_unlock(&tlb_lock, flags);

@@ -260,13 +260,6 @@ int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 	return 0;
 }
 
-void vmwindow_destroy(struct vmwindow *w)
-{
-	BUG_ON(w->nr_used);
-	kmem_cache_free(node_cache, w->free);
-	w->free = NULL;
-}
-
 bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi)
 {
 	irqflags_t flags = spin_lock(&w->lock);

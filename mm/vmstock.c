@@ -21,8 +21,8 @@
  * before the flush began becomes ready. So a pair of vmalloc and vfree moves each entry three times,
  * and neither takes a lock nor looks at a struct page.
  *
- * Behind the frames is page_alloc. Behind the addresses is the depot: lists that some CPU did not
- * need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
+ * Behind the frames is page_alloc. Behind the addresses is the depot: long lists that some CPU did
+ * not need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
  * made and unlinked. When anything is short, stock_drain() gives all stocks of all CPUs back.
  */
 #include <kernel/panic.h>
@@ -86,9 +86,12 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 	spin_unlock(&tables_lock, flags);
 	if (error)
 		return 0;
-	/* A CPU may still remember a table that was here before: flush, which no interrupt can. */
-	if (!make_tables(va - PAGE_SIZE, nr_pages + 1) ||
-	    (in_interrupt() && tlb_tables_waiting())) {
+	/*
+	 * A CPU may still remember a table that was here before: flush. As no interrupt can, it makes
+	 * no table either, which would only wait for the flush, too.
+	 */
+	if ((in_interrupt() && tlb_tables_waiting()) ||
+	    !make_tables(va - PAGE_SIZE, nr_pages + 1)) {
 		window_put(va, nr_pages);
 		return 0;
 	}
@@ -167,31 +170,28 @@ vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
 	return pop(&list->ready);
 }
 
-/* Give an area of the depot back to the window. How many pages it had. */
-static u64 release_area(struct area_list *list)
-{
-	irqflags_t flags = spin_lock(&depot_lock);
-	vaddr_t va = list->first ? pop(list) : 0;
-	u64 nr_pages = va ? pages_of(va) : 0;
-
-	if (va) {
-		depot_areas--;
-		pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
-		pte_set(window_entry(va), (pte_t){ 0 });
-	}
-	spin_unlock(&depot_lock, flags);
-	if (va)
-		window_put(va, nr_pages);
-	return nr_pages;
-}
-
+/* Give areas back to the window until no more than so many are in the depot. Their pages. */
 static u64 trim_depot(u64 most)
 {
-	u64 released = 0;
+	u64 released = 0, i = 0;
 
-	for (u64 i = 0; depot_areas > most && i < STOCK_LISTS; i++)
-		while (depot_areas > most && depot[i].nr)
-			released += release_area(&depot[i]);
+	while (depot_areas > most && i < STOCK_LISTS) {
+		irqflags_t flags = spin_lock(&depot_lock);
+		vaddr_t va = depot[i].nr ? pop(&depot[i]) : 0;
+		u64 nr_pages = va ? pages_of(va) : 0;
+
+		if (va) {
+			depot_areas--;
+			pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
+			pte_set(window_entry(va), (pte_t){ 0 });
+		}
+		spin_unlock(&depot_lock, flags);
+		if (va)
+			window_put(va, nr_pages);
+		else
+			i++;
+		released += nr_pages;
+	}
 	return released;
 }
 
@@ -234,27 +234,25 @@ static u64 return_frames(struct vm_stock *stock, u64 keep)
 
 /* The flush */
 
-/* All that waits now is one batch, which the next flush ends. */
-static void close_batch(struct vm_stock *stock)
+/* All that waits now is one batch, which the next flush ends. That flush's number. */
+static u64 close_batch(struct vm_stock *stock)
 {
 	stock->closed = stock->tail;
 	stock->closing = stock->waiting;
-	stock->flush = tlb_next_flush();
 	for (u64 i = 0; i < STOCK_LISTS; i++)
 		splice(&stock->lists[i].fresh, &stock->lists[i].closed);
+	return stock->flush = tlb_next_flush();
 }
 
-/* If it has: what was in the batch is ready. Lists that nobody took from meanwhile go to others. */
+/* If it has: what was in the batch is ready. Of what was ready before, long lists go to others. */
 static void open_batch(struct vm_stock *stock)
 {
-	u64 share = nr_free_pages() / (4 * nr_cpus());
-
 	if (!stock->flush || !tlb_flushed(stock->flush))
 		return;
 	stock->flush = 0;
 	stock->ready = stock->closed;
 	stock->waiting -= stock->closing;
-	stock->batch = MIN((stock->mask + 1) / 2, share);
+	stock->batch = MIN((stock->mask + 1) / 2, nr_free_pages() / (4 * nr_cpus()));
 	tlb_count_released(stock->closing);
 	for (u64 i = 0; i < STOCK_LISTS; i++) {
 		struct stock_list *list = &stock->lists[i];
@@ -270,34 +268,28 @@ static void open_batch(struct vm_stock *stock)
 /* Another CPU's flush serves us, too: close now what its next one is to end. */
 static void at_flush(void)
 {
-	struct vm_stock *stock = this_stock();
-
-	if (stock && !stock->flush)
-		close_batch(stock);
+	if (!this_stock()->flush)
+		close_batch(this_stock());
 }
 
 void stock_settle(bool full)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
-	u64 number;
 
 	open_batch(stock);
 	if (full || stock_due(stock)) {
-		close_batch(stock);
-		number = stock->flush;
+		u64 number = close_batch(stock);
+
 		irq_restore(flags);
 		tlb_flush(number);
 		flags = irq_save();
 		open_batch(stock);
 	}
+	while (return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3)))
+		let_interrupts_in(&flags);
 	irq_restore(flags);
 	trim_depot(DEPOT_MAX);
-	do {
-		flags = irq_save();
-		number = return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3));
-		irq_restore(flags);
-	} while (number);
 }
 
 /* Draining */
@@ -366,35 +358,31 @@ void stock_stats(struct stock_stats *stats)
 
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg)
 {
-	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
-		for (u64 i = 0; vm_stocks[cpu] && i < vm_stocks[cpu]->tail - vm_stocks[cpu]->head;
-		     i++)
-			fn(vm_stocks[cpu]->ring[(vm_stocks[cpu]->head + i) & vm_stocks[cpu]->mask],
-			   arg);
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
+		const struct vm_stock *stock = vm_stocks[cpu];
+
+		for (u64 i = stock ? stock->head : 0; stock && i != stock->tail; i++)
+			fn(stock->ring[i & stock->mask], arg);
+	}
 }
 
 int stock_init(u32 cpu)
 {
-	unsigned order = 0, ring_order = 0;
-	struct vm_stock *stock;
-	u64 entries;
+	struct vm_stock *stock = __get_free_pages(__GFP_ZERO, 2);
+	unsigned order = 0; /* of the ring */
 
-	while (PAGE_SIZE << order < sizeof(*stock))
+	_Static_assert(sizeof(*stock) <= PAGE_SIZE << 2, "that is enough");
+	while (order < 5 && nr_free_pages() >> (order + 11)) /* frames for 1/4 of memory */
 		order++;
-	while (ring_order < 5 &&
-	       nr_free_pages() >> (ring_order + 11)) /* frames for 1/4 of memory */
-		ring_order++;
-	stock = __get_free_pages(__GFP_ZERO, order);
-	if (!stock)
-		return -ENOMEM;
-	stock->ring = __get_free_pages(GFP_KERNEL, ring_order);
-	if (!stock->ring) {
-		free_pages(stock, order);
+	if (stock)
+		stock->ring = __get_free_pages(GFP_KERNEL, order);
+	if (!stock || !stock->ring) {
+		if (stock)
+			free_pages(stock, 2);
 		return -ENOMEM;
 	}
-	entries = (PAGE_SIZE << ring_order) / sizeof(pte_t);
-	stock->mask = entries - 1;
-	stock->batch = entries / 2;
+	stock->mask = (PAGE_SIZE << order) / sizeof(pte_t) - 1;
+	stock->batch = stock->mask / 2;
 	vm_stocks[cpu] = stock;
 	tlb_at_flush = at_flush;
 	return 0;

@@ -72,7 +72,7 @@ static struct worker {
 } aligned_to(64) * workers;
 
 static struct object *objects, *slots[SLOTS];
-static u64 share;	   /* operations of each CPU */
+static u64 operations;	   /* of all CPUs together */
 static bool stop;	   /* atomic */
 static u64 failures;	   /* atomic */
 static u64 limit, seconds; /* limit 0: the operations are */
@@ -89,7 +89,7 @@ static void printf_like(1, 2) wrong(const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
-	printk_line("stress: CPU %lu: %s", cpu_id(), text);
+	printk_line("stress: CPU %u: %s", (u32)cpu_id(), text);
 }
 
 /* Stamps */
@@ -536,7 +536,7 @@ static void change(struct object *o, u64 r)
 		return;
 	if (o->nr_pages && !o->bytes && is_vmalloc_addr(o->p))
 		read_by_vread(o, r >> 8);
-	if (is_vmalloc(o) && r % 16 == 0)
+	if (is_vmalloc(o) && r % 64 == 0)
 		protect(o, r >> 8);
 	else if ((is_vmalloc(o) || o->kind->make == make_kmalloc) && !o->guarded)
 		resize(o, r >> 8);
@@ -693,6 +693,7 @@ static void tell_time(void)
 static void work(void *unused)
 {
 	struct worker *w = &workers[cpu_id()];
+	u64 share = operations / nr_workers + (cpu_id() < operations % nr_workers);
 
 	(void)unused;
 	while (limit ? !__atomic_load_n(&stop, __ATOMIC_ACQUIRE) : w->ops < share) {
@@ -875,7 +876,7 @@ static u64 stress(const char *much, u64 cpus)
 		return 1;
 	}
 	nr_workers = cpus ? cpus : nr_cpus();
-	share = nr / nr_workers;
+	operations = nr;
 	limit = timed ? nr : 0;
 	if (prepare(words.seed))
 		failed = run(words.seed);

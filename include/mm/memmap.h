@@ -50,8 +50,8 @@ static inline bool memmap_is_ram(enum memmap_type type)
 }
 
 /*
- * Lay [start, start + bytes) over the map, usable ranges shrunk to whole pages, others grown. What
- * wraps round 2^64 or passes MEMMAP_LIMIT is clipped, an empty range ignored, an unknown type
+ * Lay [start, start + bytes) over the map, usable ranges shrunk to whole pages, others grown; an
+ * empty one is nothing. What wraps round 2^64 or passes MEMMAP_LIMIT is clipped, an unknown type
  * reserved, and each is counted. False: the array is full, the range dropped and counted.
  */
 bool memmap_insert(struct memmap *map, u64 start, u64 bytes, enum memmap_type type);

@@ -16,7 +16,8 @@
 
 /*
  * A cache of objects of `bytes` (8 .. 2048), aligned to align (a power of two up to 2048; 0: 8).
- * name is kept, not copied. NULL: out of range or memory. Destroy panics if objects are in use.
+ * name is kept, not copied. NULL: out of range or of numbers. Destroy, not in an interrupt, as it
+ * asks all CPUs for theirs; panics if objects are in use.
  */
 must_check struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align);
 void kmem_cache_destroy(struct kmem_cache *cache);

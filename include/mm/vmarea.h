@@ -32,9 +32,8 @@ struct vmwindow {
 	u64 nr_used, pages_free;
 };
 
-/* All of [start, end), page-aligned, is free, or -ENOMEM. Destroy with nothing in use. No lock. */
+/* All of [start, end), page-aligned, is free, or -ENOMEM. No lock. */
 must_check int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end);
-void vmwindow_destroy(struct vmwindow *w);
 
 /*
  * Addresses for nr_pages with a guard page before them, all inside [lo, hi); *va, the first page's,

@@ -8,6 +8,7 @@
 #include <mm/memmap.h>
 #include <mm/page_alloc.h>
 #include <mm/slab.h>
+#include <mm/vmalloc.h>
 
 #include "../test.h"
 
@@ -173,6 +174,56 @@ TEST(page_alloc, shrinkers)
 	EXPECT(!refused);
 	EXPECT(granted);
 	__free_pages(granted, 0);
+}
+
+static struct kmem_cache *late;
+static void *late_objects[80];
+static struct page *last_frame;
+
+/* In the midst of an allocation: the frame that it needs, and objects that it has not seen. */
+static u64 free_meanwhile(void)
+{
+	u64 freed = last_frame != NULL;
+
+	if (!freed)
+		return 0;
+	__free_pages(last_frame, 0);
+	last_frame = NULL;
+	for (u64 i = 0; i < ARRAY_SIZE(late_objects); i += 2)
+		kmem_cache_free(late, late_objects[i]);
+	return freed;
+}
+
+/* A slab that nobody needs any more when it comes is found and freed, like any that is empty. */
+TEST(page_alloc, slab_that_comes_too_late)
+{
+	static bool registered;
+	struct page_list list = { 0, 0 };
+	void *object;
+	u64 before;
+
+	if (too_much())
+		SKIP("filling this much RAM with junk takes long");
+	if (!registered)
+		register_shrinker(free_meanwhile);
+	registered = true;
+	vm_unmap_aliases();
+	kmem_cache_shrink_all();
+	before = nr_free_pages();
+	late = kmem_cache_create("test-late", 512, 0);
+	EXPECT(late);
+	for (u64 i = 0; i < ARRAY_SIZE(late_objects); i++)
+		EXPECT((late_objects[i] = kmem_cache_alloc(late, GFP_KERNEL)));
+	EXPECT((last_frame = alloc_pages(GFP_KERNEL, 0)));
+	take_all(&list);
+	object = kmem_cache_alloc(late, GFP_KERNEL);
+	give_all(&list);
+	EXPECT(object && !last_frame);
+	kmem_cache_free(late, object);
+	for (u64 i = 1; i < ARRAY_SIZE(late_objects); i += 2)
+		kmem_cache_free(late, late_objects[i]);
+	kmem_cache_destroy(late);
+	EXPECT_EQ(nr_free_pages(), before);
 }
 
 TEST(page_alloc, orders)

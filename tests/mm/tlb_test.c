@@ -73,6 +73,30 @@ TEST(tlb, tables_wait_for_a_flush)
 	EXPECT_EQ(tlb_free_tables(), 0);
 }
 
+static void fail_to_vmalloc(void *refused)
+{
+	*(bool *)refused = !vmalloc(4 * MiB);
+}
+
+/* Addresses that an interrupt may not use, as a table waits, cost no further table that waits. */
+TEST(tlb, interrupts_make_no_tables_in_vain)
+{
+	struct page *page = alloc_pages(__GFP_ZERO, 0);
+	struct tlb_stats before, after;
+	bool refused;
+
+	EXPECT(page);
+	vm_unmap_aliases(); /* no such area is in stock */
+	page->state = PG_TABLE;
+	tlb_defer_table(page_address(page));
+	tlb_stats(&before);
+	self_interrupt(fail_to_vmalloc, &refused);
+	tlb_stats(&after);
+	tlb_free_tables();
+	EXPECT(refused);
+	EXPECT_EQ(after.tables_waiting, before.tables_waiting);
+}
+
 /* In the stock, a batch is due when it is full, and at once in eager mode. */
 TEST(tlb, full_batch_flushes_itself)
 {

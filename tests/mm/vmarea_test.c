@@ -37,6 +37,13 @@ static bool sound(void)
 	return mm_audit.faults == 0 && complaints == 0;
 }
 
+/* With nothing in use. */
+static void destroy(void)
+{
+	BUG_ON(w.nr_used || w.spare || w.free->left || w.free->right);
+	kfree(w.free);
+}
+
 static u64 ranges_in(const struct vmrange *tree)
 {
 	return tree ? ranges_in(tree->left) + 1 + ranges_in(tree->right) : 0;
@@ -103,7 +110,7 @@ TEST(vmarea, lowest_fit_as_the_model)
 	EXPECT(sound());
 	EXPECT_EQ(ranges_in(w.free), 1);
 	EXPECT_EQ(vmwindow_largest(&w), PAGES - 1);
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 TEST(vmarea, alignment_and_limits)
@@ -127,7 +134,7 @@ TEST(vmarea, alignment_and_limits)
 	free_range(va, 255);
 	free_range(first, 3);
 	EXPECT_EQ(ranges_in(w.free), 1);
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 /* A gap that fits only because it happens to be aligned must be found, too. */
@@ -140,7 +147,7 @@ TEST(vmarea, exact_aligned_gap)
 	EXPECT_EQ(vmarea_alloc(&w, 510, 2 * MiB, START, START + 4 * MiB, &whole), 0);
 	EXPECT_EQ(whole, START + 2 * MiB);
 	free_range(whole, 510);
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 TEST(vmarea, refuses_nonsense)
@@ -161,7 +168,7 @@ TEST(vmarea, refuses_nonsense)
 	EXPECT_EQ(ranges_in(w.free), 0);
 	EXPECT_EQ(vmwindow_largest(&w), 0);
 	free_range(va, PAGES - 2);
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 /* Every second of many areas freed, then the rest: ranges split, then merge to one. */
@@ -187,7 +194,7 @@ TEST(vmarea, merges_both_neighbours)
 	EXPECT_EQ(ranges_in(w.free), 1);
 	EXPECT(!w.spare);
 	EXPECT(sound());
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 /* A node set aside that was lost: some free would find none. */
@@ -205,7 +212,7 @@ TEST(vmarea, check_finds_a_lost_node)
 	w.spare = lost;
 	free_range(va, 1);
 	EXPECT(sound());
-	vmwindow_destroy(&w);
+	destroy();
 }
 
 /* No memory for nodes: refused, nothing changed, and what is in use can still be freed. */
@@ -235,5 +242,5 @@ TEST(vmarea, out_of_memory)
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 2);
 	EXPECT_EQ(ranges_in(w.free), 1);
-	vmwindow_destroy(&w);
+	destroy();
 }
