@@ -61,46 +61,43 @@ bool next_vm_area(vaddr_t va, struct vm_area *area)
 	return search(MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE, true, area);
 }
 
-/* Pages in and out of the window's tables. Interrupts are masked, but for a moment now and then. */
+/* Pages in and out of the window's tables: interrupts are masked for those of one table. */
 
 /* Frames of this CPU's stock. */
-vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end)
 {
 	struct vm_stock *stock = this_stock();
+	bool more = true;
 
-	for (;;) {
+	while (more && va < end) {
+		irqflags_t flags = irq_save();
 		u64 ring_end = stock->mask + 1 - (stock->head & stock->mask);
 		u64 nr = MIN(in_table(va, end), MIN(stock->ready - stock->head, ring_end));
 
 		stock_get_frames(stock, window_entry(va), nr);
 		va += nr << PAGE_SHIFT;
-		if (va == end)
-			return va;
-		let_interrupts_in(flags);
-		if (stock->head == stock->ready &&
-		    !stock_refill(stock, (end - va) >> PAGE_SHIFT, rq->exact))
-			return va;
+		more = nr || stock_refill(stock, (end - va) >> PAGE_SHIFT, rq->exact);
+		irq_restore(flags);
 	}
+	return va;
 }
 
-static inline void unmap(vaddr_t va, pte_t *entry, vaddr_t end, bool to_stock, irqflags_t *flags)
+static void unmap(vaddr_t va, vaddr_t end, bool to_stock)
 {
 	struct vm_stock *stock = this_stock();
 
-	for (u64 nr; va < end; entry = window_entry(va)) {
+	for (u64 nr; va < end; va += nr << PAGE_SHIFT) {
+		irqflags_t flags = irq_save();
 		u64 ring_end = stock->mask + 1 - (stock->tail & stock->mask);
 
 		nr = in_table(va, end);
 		if (to_stock) {
 			nr = MIN(nr, MIN(stock_room(stock), ring_end));
-			stock_put_frames(stock, entry, nr);
+			stock_put_frames(stock, window_entry(va), nr);
 		} else {
-			pte_clear(entry, nr);
+			pte_clear(window_entry(va), nr);
 		}
-		va += nr << PAGE_SHIFT;
-		if (va == end)
-			break;
-		let_interrupts_in(flags);
+		irq_restore(flags);
 		if (!nr)
 			stock_settle(true);
 	}
@@ -114,57 +111,55 @@ static inline bool owns_frames(enum vm_kind kind)
 }
 
 /* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
-static inline vaddr_t get_area(const struct vm_request *rq, irqflags_t *flags)
+static vaddr_t get_area(const struct vm_request *rq)
 {
+	irqflags_t flags = irq_save();
 	vaddr_t va = rq->align ? 0 : stock_get_area(this_stock(), rq->nr_pages);
 
-	if (unlikely(!va)) {
-		irq_restore(*flags);
-		va = rq->align ? window_get(rq->nr_pages, rq->align, rq->lo, rq->hi) :
-				 window_get(rq->nr_pages, PAGE_SIZE, 0, VMALLOC_END);
-		*flags = irq_save();
-	}
-	return va;
+	irq_restore(flags);
+	if (va)
+		return va;
+	return window_get(rq->nr_pages, rq->align ?: PAGE_SIZE, rq->lo,
+			  rq->align ? rq->hi : VMALLOC_END);
 }
 
 /* Its descriptor says VM_FREED; its pages are mapped up to end. */
-static inline __attribute__((always_inline)) void put_area(vaddr_t va, pte_t *guard, vaddr_t end,
-							   bool own_frames, irqflags_t *flags)
+static void put_area(vaddr_t va, pte_t *guard, vaddr_t end, bool own_frames)
 {
-	pte_t note = pte_get(guard), *first;
+	pte_t note = pte_get(guard);
+	irqflags_t flags;
 
-	if (note.v & AREA_MIXED) {
-		irq_restore(*flags);
+	if (note.v & AREA_MIXED)
 		vm_make_plain(va, end);
-		*flags = irq_save();
-	}
 	pte_set(guard, (pte_t){ note.v & ~AREA_MIXED });
-	first = next_entry(guard, va);
-	unmap(va, first, end, own_frames, flags);
-	stock_put_area(this_stock(), va, first, note.v >> AREA_PAGES_SHIFT);
+	unmap(va, end, own_frames);
+	flags = irq_save();
+	stock_put_area(this_stock(), va, window_entry(va), note.v >> AREA_PAGES_SHIFT);
+	irq_restore(flags);
 }
 
 static void *try_area(struct vm_request *rq)
 {
-	irqflags_t flags = irq_save();
-	vaddr_t va = get_area(rq, &flags), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	vaddr_t va = get_area(rq), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	irqflags_t flags;
 	pte_t *guard, note;
 
-	if (va) {
-		guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
-		mapped = rq->fill(rq, va, end, &flags);
-		note = descriptor(mapped == end ? rq->kind : VM_FREED, rq->nr_pages, rq->caller);
-		note.v |= rq->mixed ? AREA_MIXED : 0;
-		if (mapped == end) {
-			publish(this_stock(), guard, note, rq->nr_pages);
-		} else {
-			pte_set(guard, note);
-			put_area(va, guard, mapped, owns_frames(rq->kind), &flags);
-			va = 0;
-		}
-	}
+	if (!va)
+		return NULL;
+	mapped = rq->fill(rq, va, end);
+	note = vm_area_encode(mapped == end ? rq->kind : VM_FREED, rq->nr_pages, rq->caller);
+	note.v |= rq->mixed ? AREA_MIXED : 0;
+	flags = irq_save();
+	guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
+	if (mapped == end)
+		publish(this_stock(), guard, note, rq->nr_pages);
+	else
+		pte_set(guard, note);
 	irq_restore(flags);
-	return (void *)va;
+	if (mapped == end)
+		return (void *)va;
+	put_area(va, guard, mapped, owns_frames(rq->kind));
+	return NULL;
 }
 
 /* What is missing may be in other stocks, or wait for a flush. */
@@ -200,13 +195,12 @@ static inline __attribute__((always_inline)) void *alloc_fast(u64 bytes, vaddr_t
 	u64 nr_pages = pages_for(bytes);
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
+	vaddr_t va;
 	pte_t *guard;
-	vaddr_t va = at_hand(stock, nr_pages, &guard);
 
-	if (likely(va && stock_can_get(stock, nr_pages))) {
-		stock_pop_area(&stock->lists[nr_pages], guard + 1);
+	if (likely(stock_can_get(stock, nr_pages) && (va = at_hand(stock, nr_pages, &guard)))) {
 		stock_get_frames(stock, guard + 1, nr_pages);
-		publish(stock, guard, descriptor(VM_ALLOC, nr_pages, caller), nr_pages);
+		publish(stock, guard, vm_area_encode(VM_ALLOC, nr_pages, caller), nr_pages);
 		irq_restore(flags);
 		return (void *)va;
 	}
@@ -235,16 +229,12 @@ void *__vmalloc_range(u64 bytes, u64 align, vaddr_t lo, vaddr_t hi, gfp_t gfp, p
 		      unsigned flags)
 {
 	bool huge = flags & VM_ALLOW_HUGE_VMAP && bytes >= level_bytes(2);
-	u64 nr = pages_for(bytes), aligned = huge ? MAX(align, level_bytes(2)) : align;
-	struct vm_request rq = { nr,
-				 VM_ALLOC,
-				 .caller = CALLER(),
-				 .align = aligned,
-				 .lo = lo,
-				 .hi = hi,
-				 .fill = huge ? vm_map_huge : vm_map_stock };
+	u64 nr = pages_for(bytes);
+	struct vm_request rq = { nr, VM_ALLOC, .caller = CALLER(), .lo = lo, .hi = hi };
 	void *p = NULL;
 
+	rq.align = huge ? MAX(align, level_bytes(2)) : align;
+	rq.fill = huge ? vm_map_huge : vm_map_stock;
 	if (align && prot > PAGE_NONE && prot <= PAGE_KERNEL_ROX)
 		p = filled(vm_new_area(&rq), bytes, gfp);
 	if (p && prot != PAGE_KERNEL &&
@@ -294,19 +284,6 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      (void *)(address_map.image + area.caller), advice, free_calls[area.kind]);
 }
 
-/* Of all who try to free an area, one changes its descriptor. */
-static inline bool claim(pte_t *guard, pte_t was, u64 mask, enum vm_kind kind)
-{
-	return (was.v & mask) == AREA_KIND(kind) &&
-	       pte_replace(guard, was, (pte_t){ was.v ^ AREA_KIND(kind) ^ AREA_KIND(VM_FREED) });
-}
-
-static inline void uncount(struct vm_stock *stock, u64 nr_pages)
-{
-	stock->areas--;
-	stock->used -= nr_pages;
-}
-
 /*
  * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
  * the way there, waits in this list, linked through the struct pages of first frames, for the next
@@ -316,19 +293,19 @@ static vaddr_t deferred; /* atomic */
 
 static vaddr_t *deferred_link(vaddr_t va)
 {
-	return (vaddr_t *)&vmalloc_to_page((void *)va)
-		->next; /* and prev: vmalloc has no use for them */
+	struct page *first = vmalloc_to_page((void *)va);
+
+	return (vaddr_t *)&first->next; /* and prev: vmalloc has no use for them */
 }
 
-static void defer(vaddr_t va)
+/* Its guard's entry: as long as there is an area its tables stay. */
+static pte_t *guard_of(vaddr_t va)
 {
-	vaddr_t *link = deferred_link(va);
+	irqflags_t flags = irq_save();
+	pte_t *guard = window_entry(va - PAGE_SIZE);
 
-	*link = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
-	while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
-					    __ATOMIC_RELAXED))
-		continue;
-	this_stock()->batch = 0; /* until then a flush is due */
+	irq_restore(flags);
+	return guard;
 }
 
 static void free_deferred(void)
@@ -336,13 +313,11 @@ static void free_deferred(void)
 	vaddr_t next, va = __atomic_exchange_n(&deferred, 0, __ATOMIC_ACQUIRE);
 
 	for (; va; va = next) {
-		irqflags_t flags = irq_save();
-		pte_t *guard = window_entry(va - PAGE_SIZE);
+		pte_t *guard = guard_of(va);
 		u64 nr_pages = pte_get(guard).v >> AREA_PAGES_SHIFT;
 
 		next = *deferred_link(va);
-		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), true, &flags);
-		irq_restore(flags);
+		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), true);
 	}
 }
 
@@ -354,64 +329,80 @@ static noinline void settle_if_due(void)
 	stock_settle(false);
 }
 
-void vm_free_area(vaddr_t va, enum vm_kind kind)
+/* Its descriptor says VM_FREED, all is still mapped. */
+static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 {
-	irqflags_t flags = irq_save();
-	struct vm_stock *stock = this_stock();
-	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
-	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
-	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
+	pte_t note = pte_get(guard);
+	u64 nr_pages = note.v >> AREA_PAGES_SHIFT;
+	bool flush = note.v & AREA_MIXED || nr_pages > stock_room(this_stock());
+	vaddr_t *link;
 
-	if (!guard || !claim(guard, was, AREA_KIND(15), kind)) {
-		irq_restore(flags);
-		bad_pointer(free_calls[kind], va);
+	if (in_interrupt() && own_frames && flush) {
+		link = deferred_link(va);
+		*link = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
+		while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
+						    __ATOMIC_RELAXED))
+			continue;
+		this_stock()->batch = 0; /* until then a flush is due */
+	} else {
+		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), own_frames);
 	}
-	uncount(stock, nr_pages);
-	if (unlikely(in_interrupt()) && owns_frames(kind) &&
-	    (was.v & AREA_MIXED || nr_pages > stock_room(stock)))
-		defer(va);
-	else
-		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), owns_frames(kind), &flags);
-	irq_restore(flags);
 	settle_if_due();
 }
 
-static inline __attribute__((always_inline)) void free_fast(vaddr_t va, enum vm_kind kind)
+/* Of all who try to free an area, the one that changes its descriptor goes on. */
+static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry_cached(va - PAGE_SIZE) : NULL;
 	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
-	u64 nr_pages = was.v >> AREA_PAGES_SHIFT;
+	u64 nr_pages = was.v >> AREA_PAGES_SHIFT, swap = AREA_KIND(kind) ^ AREA_KIND(VM_FREED);
 
-	if (likely(guard && nr_pages < STOCK_SIZES && in_one_table(guard, nr_pages + 1) &&
-		   (!owns_frames(kind) || stock_can_put(stock, nr_pages)) &&
-		   claim(guard, was, AREA_KIND_BITS, kind))) {
-		if (owns_frames(kind))
-			stock_put_frames(stock, guard + 1, nr_pages);
-		else
-			pte_clear(guard + 1, nr_pages);
-		stock_put_area(stock, va, guard + 1, nr_pages);
-		uncount(stock, nr_pages);
+	if (unlikely(!guard)) {
 		irq_restore(flags);
-		if (unlikely(stock_due(stock)))
-			settle_if_due();
-		return;
+		return vm_free_area(va, kind); /* the long way: with a walk */
 	}
+	if (unlikely((was.v & AREA_KIND(15)) != AREA_KIND(kind) ||
+		     !pte_replace(guard, was, (pte_t){ was.v ^ swap }))) {
+		irq_restore(flags);
+		bad_pointer(free_calls[kind], va);
+	}
+	stock->areas--;
+	stock->used -= nr_pages;
+	if (unlikely(nr_pages >= STOCK_SIZES || !in_one_table(guard, nr_pages + 1) ||
+		     was.v & AREA_MIXED ||
+		     (owns_frames(kind) && !stock_can_put(stock, nr_pages)))) {
+		irq_restore(flags);
+		return free_long(va, guard, owns_frames(kind));
+	}
+	if (owns_frames(kind))
+		stock_put_frames(stock, guard + 1, nr_pages);
+	else
+		pte_clear(guard + 1, nr_pages);
+	stock_put_area(stock, va, guard + 1, nr_pages);
 	irq_restore(flags);
-	vm_free_area(va, kind);
+	if (unlikely(stock_due(stock)))
+		settle_if_due();
+}
+
+void vm_free_area(vaddr_t va, enum vm_kind kind)
+{
+	if (!IS_ALIGNED(va, PAGE_SIZE) || !guard_of(va))
+		bad_pointer(free_calls[kind], va);
+	free_area(va, kind);
 }
 
 void vfree(const void *p)
 {
 	if (p)
-		free_fast((vaddr_t)p, VM_ALLOC);
+		free_area((vaddr_t)p, VM_ALLOC);
 }
 
 void vunmap(const void *p)
 {
 	if (p)
-		free_fast((vaddr_t)p, VM_MAP);
+		free_area((vaddr_t)p, VM_MAP);
 }
 
 void free_kernel_stack(const void *stack)

@@ -40,22 +40,25 @@ static inline u64 show_pages(pte_t *entry, struct page *const *page, u64 nr, pgp
 	return nr + i;
 }
 
-static vaddr_t map_pages(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+static vaddr_t map_pages(struct vm_request *rq, vaddr_t va, vaddr_t end)
 {
 	struct page *const *page = rq->what;
+	u64 nr, done;
 
-	for (u64 nr, done; va < end; va += nr << PAGE_SHIFT, page += nr) {
+	do {
+		irqflags_t flags = irq_save(); /* no flush between the look and the entry */
+
 		nr = in_table(va, end);
 		done = show_pages(window_entry(va), page, nr, rq->prot);
-		if (done < nr)
-			return va + (done << PAGE_SHIFT);
-		let_interrupts_in(flags);
-	}
+		irq_restore(flags);
+		va += done << PAGE_SHIFT;
+		page += done;
+	} while (done == nr && va < end);
 	return va;
 }
 
 /* rq->what: numbers of frames; NULL: rq->pfn and those behind it. */
-static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end)
 {
 	const u64 *pfns = rq->what;
 
@@ -64,8 +67,7 @@ static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags
 
 		if (pfn >= MEMMAP_LIMIT >> PAGE_SHIFT || pfn_valid(pfn))
 			break;
-		pte_set(window_entry(va), pte_make_leaf(pfn_to_paddr(pfn), 1, rq->prot));
-		let_interrupts_in(flags);
+		pte_set(pt_entry(&kernel_pt, va), pte_make_leaf(pfn_to_paddr(pfn), 1, rq->prot));
 	}
 	return va;
 }
@@ -88,15 +90,14 @@ void *vmap(struct page **pages, u64 count, pgprot_t prot)
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
 	pte_t *guard;
-	vaddr_t va = at_hand(stock, count, &guard);
+	vaddr_t va = is_data(prot) ? at_hand(stock, count, &guard) : 0;
 
-	if (unlikely(!va || !is_data(prot))) {
+	if (unlikely(!va)) {
 		irq_restore(flags);
 		return vmap_slow(pages, count, prot, VM_MAP, CALLER());
 	}
-	stock_pop_area(&stock->lists[count], guard + 1);
 	if (likely(show_pages(guard + 1, pages, count, prot) == count)) {
-		publish(stock, guard, descriptor(VM_MAP, count, CALLER()), count);
+		publish(stock, guard, vm_area_encode(VM_MAP, count, CALLER()), count);
 	} else {
 		pte_clear(guard + 1, count);
 		stock_put_area(stock, va, guard + 1, count);
@@ -193,24 +194,17 @@ static bool put_leaf(vaddr_t va)
 	return true;
 }
 
-vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags)
+vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end)
 {
-	vaddr_t start = va, next = va, mapped = va;
+	vaddr_t start = va;
 
-	for (; mapped == next && va < end; va = mapped) {
-		next = MIN(va + level_bytes(2), end);
-		if (next - va == level_bytes(2) && !in_interrupt() && put_leaf(va)) {
-			rq->mixed = true;
-			mapped = next;
-			let_interrupts_in(flags);
-		} else {
-			mapped = vm_map_stock(rq, va, next, flags);
-		}
-	}
+	while (end - va >= level_bytes(2) && !in_interrupt() && put_leaf(va))
+		va += level_bytes(2);
+	rq->mixed = va > start;
 	/* A CPU may have walked here ahead of us and remember the table, as the MMU does. */
 	if (rq->mixed)
 		tlb_flush_range(start, 1); /* it drops all of those: SDM 3A, 4.10.4.1 */
-	return mapped;
+	return vm_map_stock(rq, va, end);
 }
 
 /* The level-1 entry. A leaf there becomes the table again, and maps the same: nothing to flush. */
@@ -240,21 +234,6 @@ static const pgprot_t becomes[][4] = {
 	[SET_NX] = { 0, PAGE_KERNEL_RO, PAGE_KERNEL, PAGE_KERNEL_RO },
 };
 
-/* True if some are no longer executable. Flush. */
-static bool protect(vaddr_t va, vaddr_t end, enum set_memory change)
-{
-	bool taken = false;
-
-	for (; va < end; va += PAGE_SIZE) {
-		pte_t *entry = plain_entry(va), was = pte_get(entry);
-		pgprot_t prot = becomes[change][pte_pgprot(was)];
-
-		taken |= pte_pgprot(was) == PAGE_KERNEL_ROX && prot != PAGE_KERNEL_ROX;
-		pte_set(entry, pte_make_leaf(pte_paddr(was, 1), 1, prot));
-	}
-	return taken;
-}
-
 /* Of pages that are not executable: from now on their frames are code, or no longer. Flush. */
 static bool mark(vaddr_t va, vaddr_t end, bool code)
 {
@@ -272,12 +251,29 @@ static bool mark(vaddr_t va, vaddr_t end, bool code)
 	return true;
 }
 
+/* Flush these pages; true: flush all, as some were code, and their direct map has changed, too. */
+static bool protect(vaddr_t va, vaddr_t end, enum set_memory change)
+{
+	bool was_code = false;
+
+	for (vaddr_t at = va; at < end; at += PAGE_SIZE) {
+		pte_t *entry = plain_entry(at), was = pte_get(entry);
+		pgprot_t prot = becomes[change][pte_pgprot(was)];
+
+		was_code |= pte_pgprot(was) == PAGE_KERNEL_ROX && prot != PAGE_KERNEL_ROX;
+		pte_set(entry, pte_make_leaf(pte_paddr(was, 1), 1, prot));
+	}
+	if (was_code) {
+		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
+		mark(va, end, false);
+	}
+	return was_code;
+}
+
+/* The flush that is still due is the one that the frames wait for before they are used. */
 void vm_make_plain(vaddr_t va, vaddr_t end)
 {
-	if (protect(va, end, SET_NX)) {
-		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
-		mark(va, end, false); /* the frames wait for another flush before they are used */
-	}
+	protect(va, end, SET_NX);
 	protect(va, end, SET_RW);
 }
 
@@ -345,15 +341,10 @@ int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
 	error = may_change(va, nr_pages, change);
 	if (!error && change == SET_X)
 		error = make_code(va, end);
-	if (!error) {
-		bool taken = protect(va, end, change);
-
+	if (!error && protect(va, end, change))
+		tlb_flush_all();
+	else if (!error)
 		tlb_flush_range(va, nr_pages);
-		if (taken) {
-			mark(va, end, false);
-			tlb_flush_all();
-		}
-	}
 	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
 	return error;
 }

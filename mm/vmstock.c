@@ -252,7 +252,7 @@ static void open_batch(struct vm_stock *stock)
 	stock->flush = 0;
 	stock->ready = stock->closed;
 	stock->waiting -= stock->closing;
-	stock->batch = MIN((stock->mask + 1) / 2, nr_free_pages() / (4 * nr_cpus()));
+	stock->batch = MIN((stock->mask + 1) / 2, nr_free_pages() / (4ul * nr_cpus()));
 	tlb_count_released(stock->closing);
 	for (u64 i = 0; i < STOCK_LISTS; i++) {
 		struct stock_list *list = &stock->lists[i];

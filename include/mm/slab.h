@@ -60,12 +60,16 @@ static inline void *kmem_pop(u64 number)
 #define KMALLOC_CLASSES(x) x(8) x(16) x(32) x(64) x(96) x(128) x(192) x(256) x(512) x(1024) x(2048)
 #define KMALLOC_NAME(bytes) "kmalloc-" #bytes,
 #define KMALLOC_SIZE(bytes) bytes,
-#define KMALLOC_FITS_NOT(bytes) +(size > (bytes))
+#define KMALLOC_FITS_NOT(bytes) number += size > (bytes);
 extern u8 kmalloc_numbers[KMALLOC_MAX_CACHE / 8];
 static inline u64 kmalloc_number(u64 size)
 {
-	return __builtin_constant_p(size) ? 1 KMALLOC_CLASSES(KMALLOC_FITS_NOT) :
-					    kmalloc_numbers[(size - 1) / 8];
+	u64 number = 1;
+
+	if (!__builtin_constant_p(size))
+		return kmalloc_numbers[(size - 1) / 8];
+	KMALLOC_CLASSES(KMALLOC_FITS_NOT)
+	return number;
 }
 
 void *kmem_alloc_slow(u32 number, gfp_t gfp);

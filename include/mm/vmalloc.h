@@ -172,16 +172,15 @@ static inline vaddr_t vm_area_end(const struct vm_area *area)
 #define AREA_MIXED (1ul << 1)
 #define AREA_TAG (1ul << 2)
 #define AREA_KIND(kind) (AREA_TAG | (u64)(kind) << 3)
-#define AREA_KIND_BITS (AREA_KIND(15) | AREA_MIXED)
 #define AREA_CALLER_SHIFT 7
 #define AREA_PAGES_SHIFT 31
 #define AREA_MAX_PAGES ((1ul << 33) - 1)
 _Static_assert(VM_NR_KINDS <= 16, "a kind has 4 bits");
 
-static inline pte_t vm_area_encode(enum vm_kind kind, u64 nr_pages, u32 caller)
+static inline pte_t vm_area_encode(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
 {
-	return pte_make_note(AREA_KIND(kind) | (u64)(caller & 0xffffff) << AREA_CALLER_SHIFT |
-			     nr_pages << AREA_PAGES_SHIFT);
+	return pte_make_note(AREA_KIND(kind) | nr_pages << AREA_PAGES_SHIFT |
+			     (u64)(code_offset(caller) & 0xffffff) << AREA_CALLER_SHIFT);
 }
 
 /* The area of the guard page at this address, by its entry. False: that is no descriptor. */
@@ -203,9 +202,9 @@ bool next_vm_area(vaddr_t va, struct vm_area *area);
 
 static inline const char *vm_kind_name(enum vm_kind kind)
 {
-	return kind < VM_NR_KINDS ? (const char *[]){ "none",  "vmalloc", "vmap",
-						      "stack", "freed",	  "ioremap" }[kind] :
-				    "?";
+	static const char names[][8] = { "none", "vmalloc", "vmap", "stack", "freed", "ioremap" };
+
+	return kind < VM_NR_KINDS ? names[kind] : "?";
 }
 
 /* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */

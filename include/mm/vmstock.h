@@ -42,19 +42,6 @@ static inline struct stock_list *stock_list(struct vm_stock *stock, u64 nr_pages
 	return &stock->lists[nr_pages < STOCK_SIZES ? nr_pages : STOCK_SIZES + nr_pages % 32];
 }
 
-/* The entry behind this one, for va: the next, or the first of the next table. */
-static inline pte_t *next_entry(pte_t *entry, vaddr_t va)
-{
-	return IS_ALIGNED((vaddr_t)(entry + 1), PAGE_SIZE) ? window_entry(va) : entry + 1;
-}
-
-/* Take the first area off a list of those ready; first: the entry of its first page. */
-static inline void stock_pop_area(struct stock_list *list, const pte_t *first)
-{
-	list->ready.first = pte_get(first).v;
-	list->ready.nr--;
-}
-
 /* Addresses of an area of this size, its descriptor VM_FREED; 0: none in stock. */
 vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages);
 
@@ -71,15 +58,15 @@ static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *fir
 	stock->waiting += nr_pages;
 }
 
-/* Can nr frames be moved at once? That is a question of how many there are, and of the ring's end. */
-static inline bool stock_can_get(const struct vm_stock *stock, u64 nr)
-{
-	return stock->head + nr <= stock->ready && (stock->head & stock->mask) + nr <= stock->mask;
-}
-
 static inline u64 stock_room(const struct vm_stock *stock)
 {
 	return stock->head + stock->mask + 1 - stock->tail;
+}
+
+/* Can nr frames be moved at once? That is a question of how many there are, and of the ring's end. */
+static inline bool stock_can_get(const struct vm_stock *stock, u64 nr)
+{
+	return nr <= stock->ready - stock->head && (stock->head & stock->mask) + nr <= stock->mask;
 }
 
 static inline bool stock_can_put(const struct vm_stock *stock, u64 nr)
@@ -152,20 +139,19 @@ static inline void let_interrupts_in(irqflags_t *flags)
 }
 
 /*
- * What the stock has at hand: addresses, with the entries of guard and pages in one table, whose
- * place this CPU remembers. 0: go the long way. The area is still in the stock.
+ * Take what the stock has at hand: addresses, with the entries of guard and pages in one table, whose
+ * place this CPU remembers. 0: go the long way.
  */
 static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guard)
 {
 	vaddr_t va = nr_pages < STOCK_SIZES ? stock->lists[nr_pages].ready.first : 0;
 
 	*guard = window_entry_cached(va - PAGE_SIZE);
-	return *guard && in_one_table(*guard, nr_pages + 1) ? va : 0;
-}
-
-static inline pte_t descriptor(enum vm_kind kind, u64 nr_pages, vaddr_t caller)
-{
-	return vm_area_encode(kind, nr_pages, code_offset(caller));
+	if (unlikely(!*guard || !in_one_table(*guard, nr_pages + 1)))
+		return 0;
+	stock->lists[nr_pages].ready.first = pte_get(*guard + 1).v;
+	stock->lists[nr_pages].ready.nr--;
+	return va;
 }
 
 /* The area is complete. */
@@ -176,7 +162,10 @@ static inline void publish(struct vm_stock *stock, pte_t *guard, pte_t note, u64
 	stock->used += nr_pages;
 }
 
-/* The long way. fill maps pages from va on; returns where that ended: before end, if it must. */
+/*
+ * The long way, interrupts on or off. fill maps pages from va on; returns where that ended: before
+ * end, if it must.
+ */
 struct vm_request {
 	u64 nr_pages;
 	enum vm_kind kind;
@@ -184,7 +173,7 @@ struct vm_request {
 	const void *what;
 	u64 pfn;
 	vaddr_t caller;
-	vaddr_t (*fill)(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
+	vaddr_t (*fill)(struct vm_request *rq, vaddr_t va, vaddr_t end);
 	u64 align; /* 0: anywhere; otherwise as for window_get, and the next two */
 	vaddr_t lo, hi;
 	bool exact; /* memory is short: take no more than is needed */
@@ -194,9 +183,9 @@ void *vm_new_area(struct vm_request *rq);	  /* no lock held */
 void vm_free_area(vaddr_t va, enum vm_kind kind); /* any pointer, any size; no lock held */
 
 /* fill: frames of the stock (vmalloc.c); leaves of 2 MiB as far as there are blocks (vmap.c). */
-vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
-vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end, irqflags_t *flags);
+vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end);
+vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end);
 
-void vm_make_plain(vaddr_t va,
-		   vaddr_t end); /* entries of a mixed area, to be freed. No lock held */
-extern u64 ring_frames;		 /* that page_alloc or others gave to the window; atomic */
+/* Of the entries of a mixed area, to be freed. No lock held. */
+void vm_make_plain(vaddr_t va, vaddr_t end);
+extern u64 ring_frames; /* that page_alloc or others gave to the window; atomic */
