@@ -419,6 +419,8 @@ static void race_to_free(void *unused)
 		meet(&met);
 		if (race.over)
 			break;
+		for (volatile u32 wait = i % 2 == first ? i / 2 % 150 : 0; wait; wait--)
+			continue; /* now the one is later, now the other */
 		if (race.p && panic_caught(race.free, race.p, msg, sizeof(msg)))
 			__atomic_add_fetch(&race.told, 1, __ATOMIC_RELAXED);
 		meet(&met);

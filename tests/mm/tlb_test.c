@@ -124,3 +124,32 @@ TEST(tlb, full_batch_flushes_itself)
 	vm_unmap_aliases();
 	__free_pages(page, 0);
 }
+
+/* A flush closes a batch of what waits, for the next one to end: until then nothing of it is reused. */
+TEST(tlb, closed_batch_waits_for_its_own_flush)
+{
+	enum tlb_mode mode = tlb_mode;
+	char *p, *q, *r;
+	u64 pfn;
+
+	vm_unmap_aliases();
+	p = vmalloc(3 * PAGE_SIZE);
+	EXPECT(p);
+	pfn = vmalloc_to_pfn(p);
+	tlb_mode = TLB_LAZY;
+	vfree(p);
+	tlb_flush_all();     /* began after the vfree, but the batch was closed only by it */
+	stock_settle(false); /* and so must not be opened yet */
+	q = vmalloc(3 * PAGE_SIZE);
+	tlb_flush_all();
+	stock_settle(false); /* now it may */
+	r = vmalloc(3 * PAGE_SIZE);
+	tlb_mode = mode;
+	EXPECT(q && r);
+	EXPECT(q != p);
+	for (u64 i = 0; i < 3; i++)
+		EXPECT(vmalloc_to_pfn(q + i * PAGE_SIZE) != pfn);
+	EXPECT_EQ(r, p);
+	vfree(q);
+	vfree(r);
+}
