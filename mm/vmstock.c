@@ -18,7 +18,8 @@
  *
  * A flush costs nothing here but to move `ready`: all that was in the ring when the flush began is
  * released at once, however many frames that are. The lists wait in the same way: what was pushed
- * before the flush began becomes ready. So a pair of vmalloc and vfree moves each entry three times,
+ * before the flush began becomes ready. Another CPU's flush serves this CPU, too: each closes a batch
+ * of what waits here, for the next one to end. So a pair of vmalloc and vfree moves each entry three times,
  * and neither takes a lock nor looks at a struct page.
  *
  * Behind the frames is page_alloc. Behind the addresses is the depot: long lists that some CPU did
@@ -49,7 +50,7 @@ static bool draining;			    /* one CPU at a time; atomic */
 
 /* The window */
 
-void window_put(vaddr_t va, u64 nr_pages)
+static void window_put(vaddr_t va, u64 nr_pages)
 {
 	irqflags_t flags = spin_lock(&tables_lock);
 	vaddr_t lo, hi;
@@ -287,7 +288,8 @@ void stock_settle(bool full)
 		open_batch(stock);
 	}
 	while (return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3)))
-		let_interrupts_in(&flags);
+		irq_restore(flags);
+	flags = irq_save();
 	irq_restore(flags);
 	trim_depot(DEPOT_MAX);
 }

@@ -103,9 +103,8 @@ void stock_settle(bool full); /* full: the ring has no room, so flush even if it
 /* Flush and give back what all CPUs have in stock. Pages. No lock, interrupts on or off. */
 u64 stock_drain(void);
 
-/* Fresh addresses with their page tables; 0: no room. Back at once: never used. No lock. */
+/* Fresh addresses with their page tables, not in stock; arguments as vmarea_alloc's. 0: no room. No lock. */
 vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);
-void window_put(vaddr_t va, u64 nr_pages);
 
 /* For stats and checks: all CPUs' and the depot's. */
 struct stock_stats {
@@ -130,12 +129,6 @@ static inline bool in_one_table(const pte_t *entry, u64 nr)
 static inline u64 in_table(vaddr_t va, vaddr_t end)
 {
 	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
-}
-
-static inline void let_interrupts_in(irqflags_t *flags)
-{
-	irq_restore(*flags);
-	*flags = irq_save();
 }
 
 /*
