@@ -19,8 +19,8 @@
  * A flush costs nothing here but to move `ready`: all that was in the ring when the flush began is
  * released at once, however many frames that are. The lists wait in the same way: what was pushed
  * before the flush began becomes ready. Another CPU's flush serves this CPU, too: each closes a batch
- * of what waits here, for the next one to end. So a pair of vmalloc and vfree moves each entry three times,
- * and neither takes a lock nor looks at a struct page.
+ * of what waits here, for the next one to end. So a pair of vmalloc and vfree moves each entry
+ * three times, and neither takes a lock nor looks at a struct page.
  *
  * Behind the frames is page_alloc. Behind the addresses is the depot: long lists that some CPU did
  * not need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
@@ -287,9 +287,10 @@ void stock_settle(bool full)
 		flags = irq_save();
 		open_batch(stock);
 	}
-	while (return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3)))
+	while (return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3))) {
 		irq_restore(flags);
-	flags = irq_save();
+		flags = irq_save();
+	}
 	irq_restore(flags);
 	trim_depot(DEPOT_MAX);
 }
