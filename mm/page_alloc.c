@@ -40,7 +40,7 @@ struct page_stock *page_stocks[NR_CPUS];
 _Static_assert(sizeof(struct page_stock[MAX_ORDER + 1]) <= PAGE_SIZE, "stocks fit in a frame");
 struct page *main_first;
 vaddr_t main_start;
-u64 main_pages, page_alloc_fail_at;
+u64 main_pages, (*mm_injector)(bool object, u64 nr);
 
 /* The range of RAM that holds this frame, or NULL. */
 static const struct memrange *ram_range(u64 pfn)
@@ -259,21 +259,6 @@ void drain_all_pages(void)
 	on_other_cpus(empty_stock, NULL);
 }
 
-bool page_alloc_fail_nth(u64 n)
-{
-	return __atomic_exchange_n(&page_alloc_fail_at, CHECKING ? n : 0, __ATOMIC_RELAXED);
-}
-
-/* How many of the next nr requests come before the one that is to fail. */
-static u64 before_failure(u64 nr)
-{
-	u64 n = page_alloc_fail_at;
-
-	if (n)
-		page_alloc_fail_at = n > nr ? n - nr : 0;
-	return n && n <= nr ? n - 1 : nr;
-}
-
 void register_shrinker(u64 (*fn)(void))
 {
 	BUG_ON(nr_shrinkers == ARRAY_SIZE(shrinkers));
@@ -283,7 +268,7 @@ void register_shrinker(u64 (*fn)(void))
 /* All nr blocks, or none. Returns how many. */
 static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, vaddr_t owner)
 {
-	u64 allowed = CHECKING ? before_failure(nr) : nr;
+	u64 allowed = CHECKING && mm_injector ? mm_injector(false, nr) : nr;
 	u64 got = take(order, allowed, pages);
 
 	if (got < allowed) {

@@ -215,8 +215,11 @@ static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
-	void *object = kmem_pop(cache - caches);
+	void *object;
 
+	if (CHECKING && mm_injector && !mm_injector(true, 1))
+		return NULL;
+	object = kmem_pop(cache - caches);
 	if (!object)
 		object = alloc_slow(cache, gfp);
 	return object && gfp & __GFP_ZERO ? memset(object, 0, cache->now.bytes) : object;

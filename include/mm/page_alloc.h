@@ -147,7 +147,8 @@ struct page_stock {
 	struct page *page[STOCK_BLOCKS];
 };
 extern struct page_stock *page_stocks[NR_CPUS]; /* one for each order */
-extern u64 page_alloc_fail_at;			/* fault injection: see page_alloc_fail_nth */
+/* Fault injection, in checking builds: of nr requests, how many come before the one that is to fail. */
+extern u64 (*mm_injector)(bool object, u64 nr);
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner);
 void free_pages_slow(struct page *page, unsigned order);
 void page_stock_full(struct page *page, unsigned order);
@@ -181,7 +182,7 @@ must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
 	struct page *page;
 
 	if (unlikely(!stock->nr || order > MAX_ORDER || gfp & __GFP_ZERO ||
-		     (CHECKING && page_alloc_fail_at))) {
+		     (CHECKING && mm_injector))) {
 		irq_restore(flags);
 		return alloc_pages_slow(gfp, order, THIS_CODE());
 	}
@@ -270,12 +271,6 @@ const char *page_text(char out[PAGE_TEXT], const struct page *page);
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
 
 void page_alloc_check(void); /* free lists, states, sums: COMPLAIN, see mm.h */
-
-/*
- * Fault injection, in checking builds: the n-th frame request from now on (1: the next; a bulk's
- * frames count singly) fails, and only it; 0: none. True if the earlier order had not yet struck.
- */
-bool page_alloc_fail_nth(u64 n);
 
 /*
  * Once, at boot: take over all usable RAM in `memmap`. The struct page array is mapped and zero.
