@@ -10,8 +10,7 @@
 #include <kernel/string.h>
 
 /* Multiboot2 3.6: tag types. */
-enum { TAG_END, TAG_CMDLINE, TAG_MODULE = 3, TAG_MEMMAP = 6 };
-enum { TAG_FRAMEBUFFER = 8, TAG_RSDP_OLD = 14, TAG_RSDP_NEW };
+enum { TAG_END, TAG_CMDLINE, TAG_MODULE = 3, TAG_MEMMAP = 6, TAG_RSDP_OLD = 14, TAG_RSDP_NEW };
 
 static phys_reader reader;
 static complain_fn warn;
@@ -55,18 +54,12 @@ static void add_ranges(struct memmap *map, u64 pa, u64 nr, u64 entry_bytes)
 		warn("boot: only %lu of %lu entries of the memory map are used", i, nr);
 }
 
-static void add_module(struct bootinfo *info, u64 start, u64 bytes, u64 name, u64 name_bytes)
+static void add_module(struct bootinfo *info, u64 start, u64 bytes)
 {
-	unsigned nr = info->nr_modules;
-
-	if (nr == BOOT_MODULES || bytes == 0) {
-		warn("boot: module at 0x%lx ignored: it is empty or one too many", start);
-		return;
-	}
-	info->modules[nr].start = start;
-	info->modules[nr].bytes = bytes;
-	copy_string(info->modules[nr].name, sizeof(info->modules[nr].name), name, name_bytes);
-	info->nr_modules++;
+	if (info->nr_modules == BOOT_MODULES || bytes == 0)
+		return warn("boot: module at 0x%lx ignored: it is empty or one too many", start);
+	info->modules[info->nr_modules].start = start;
+	info->modules[info->nr_modules++].bytes = bytes;
 }
 
 /* One tag at pa; size counts its head of 8 bytes, and is what can be read. */
@@ -79,11 +72,9 @@ static void read_tag(struct bootinfo *info, u32 type, u64 pa, u32 size)
 	if (type == TAG_CMDLINE)
 		copy_string(info->cmdline, sizeof(info->cmdline), pa + 8, size - 8);
 	else if (type == TAG_MODULE)
-		add_module(info, w[0], w[1] > w[0] ? w[1] - w[0] : 0, pa + 16, size - 16);
+		add_module(info, w[0], w[1] > w[0] ? w[1] - w[0] : 0);
 	else if (type == TAG_MEMMAP && w[0] >= 24)
 		add_ranges(&info->map, pa + 16, (size - 16) / w[0], w[0]);
-	else if (type == TAG_FRAMEBUFFER && size >= 30)
-		copy(&info->framebuffer, pa + 8, 22);
 	else if (type == TAG_RSDP_NEW || (type == TAG_RSDP_OLD && !info->rsdp))
 		info->rsdp = pa + 8; /* the tag holds a copy */
 }
@@ -111,7 +102,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 		u32 magic, version, flags, nr_modules;
 		u64 modules, cmdline, rsdp, map, nr_entries; /* the last: its lower half */
 	} s;
-	u64 m[3]; /* of a module: address, bytes, address of its command line */
+	u64 m[2]; /* of a module: address, bytes */
 
 	info->protocol = "pvh";
 	if (!copy(&s, pa, sizeof(s)) || s.magic != PVH_MAGIC || s.version < 1)
@@ -120,7 +111,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 	copy_string(info->cmdline, sizeof(info->cmdline), s.cmdline, ~0ul);
 	for (u64 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
 		if (copy(m, s.modules + i * 32, sizeof(m)))
-			add_module(info, m[0], m[1], m[2], ~0ul);
+			add_module(info, m[0], m[1]);
 	add_ranges(&info->map, s.map, (u32)s.nr_entries, 24);
 	return NULL;
 }

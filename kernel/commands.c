@@ -7,13 +7,11 @@
  * survive a fault; then the fault is explained.
  */
 #include <arch/machine.h>
-#include <kernel/explain.h>
 #include <kernel/monitor.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
 #include <kernel/string.h>
-#include <kernel/tour.h>
 #include <kernel/words.h>
 #include <mm/mm.h>
 #include <mm/pagetable.h>
@@ -37,7 +35,7 @@ static u64 map(unsigned nr, const u64 *n)
 		start = area.start;
 		last = vm_area_end(&area) - 1;
 	}
-	return show_map(start, last);
+	return show_map(start, last, NULL);
 }
 
 static void new_area(const void *p)
@@ -166,7 +164,8 @@ COMMAND(vmallocinfo, "", "the same as in Linux: with phys and huge", show_vmallo
 COMMAND(map, "[VA] [LAST]", "what is mapped: in the window, in VA's area, from VA to LAST",
 	printk("%lu mappings\n", map(nr, n)));
 COMMAND(walk, "VA", "the page walk to an address", explain_walk(n[0]));
-COMMAND(alias, "PA", "a frame's addresses", printk("%lu mappings\n", show_alias(paddr(n[0]))));
+COMMAND(alias, "PA", "a frame's addresses",
+	printk("%lu mappings\n", show_map(0, ~0ul, &(paddr_t){ n[0] })));
 COMMAND(vmalloc, "SIZE", "a new area, of frames from anywhere",
 	n[0] ? new_area(vmalloc(n[0])) : printk("refused: 0 bytes are no area\n"));
 COMMAND(huge, "SIZE", "the same, in 2 MiB pages where they fit",

@@ -7,7 +7,6 @@
  * was. This runs inside a fault, perhaps in the middle of a change to what it looks at. So it takes
  * no lock of mm/, allocates nothing, and reads page tables and memmap only, which are always whole.
  */
-#include <kernel/explain.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>

@@ -10,7 +10,6 @@
 #include <kernel/printk.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
-#include <kernel/symbols.h>
 
 struct sink {
 	bool console;

@@ -10,7 +10,6 @@
 #include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
-#include <kernel/symbols.h>
 #include <mm/memmap.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
@@ -192,8 +191,7 @@ void show_layout(void)
 	} while (va);
 }
 
-/* Of each leaf in [start, last]; given a frame, only of what maps that. */
-static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
+u64 show_map(vaddr_t start, vaddr_t last, const paddr_t *frame)
 {
 	struct mapping m = { .va = start };
 	struct vm_area area = { 0 };
@@ -201,6 +199,8 @@ static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
 	char gap[24] = "-";
 	int level;
 
+	if (!va_canonical(start, kernel_pt.levels)) /* between the halves a walk would go astray */
+		m.va = layout_at(start).end;
 	printk("virtual            physical       page may distance area +page, or range\n");
 	while (next_leaf(&m, last)) {
 		u64 offset = frame ? frame->v - m.pa.v : 0, va = m.va + offset;
@@ -223,16 +223,4 @@ static u64 show_leaves(vaddr_t start, vaddr_t last, const paddr_t *frame)
 		       rec_num("bytes", m.bytes), rec_str("prot", pgprot_text(m.prot)));
 	}
 	return rows;
-}
-
-u64 show_map(vaddr_t start, vaddr_t last)
-{
-	if (!va_canonical(start, kernel_pt.levels)) /* between the halves a walk would go astray */
-		start = layout_at(start).end;
-	return show_leaves(start, last, NULL);
-}
-
-u64 show_alias(paddr_t pa)
-{
-	return show_leaves(0, ~0ul, &pa);
 }

@@ -6,7 +6,6 @@
  */
 #include <arch/mmu.h>
 #include <kernel/printk.h>
-#include <kernel/symbols.h>
 
 extern const struct symbol {
 	u32 offset; /* from address_map.image */

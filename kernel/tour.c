@@ -6,12 +6,10 @@
  * gives back every second one, and asks both for the same 64 KiB. Nothing printed is known before:
  * each claim is a comparison made on this machine, now, printed and left as a `tour` record.
  */
-#include <kernel/explain.h>
 #include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
 #include <kernel/string.h>
-#include <kernel/tour.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
@@ -82,7 +80,7 @@ static void tour_pages(void)
 {
 	u64 adjacent = 0;
 
-	show_map((vaddr_t)area, (vaddr_t)area + AREA_BYTES - 1);
+	show_map((vaddr_t)area, (vaddr_t)area + AREA_BYTES - 1, NULL);
 	for (const char *p = area + PAGE_SIZE; p < area + AREA_BYTES; p += PAGE_SIZE)
 		adjacent += vmalloc_to_pfn(p) == vmalloc_to_pfn(p - PAGE_SIZE) + 1;
 	printk("\n  of 15 neighbouring pairs %lu lie in neighbouring frames (distance +1)\n",

@@ -109,7 +109,7 @@ static void see_frame(pte_t entry, void *va)
 {
 	u64 pfn = paddr_to_pfn(pte_paddr(entry, 1));
 
-	if (!va && entry.v != pte_make_leaf(pfn_to_paddr(pfn), 1, PAGE_KERNEL).v)
+	if (!va && entry.v != pte_make_leaf(paddr(pfn << PAGE_SHIFT), 1, PAGE_KERNEL).v)
 		COMPLAIN("stock: entry 0x%lx is not plain", entry.v);
 	if (!pfn_valid(pfn) || !is_vmallocs(pfn_to_page(pfn)))
 		COMPLAIN("%p: the frame of entry 0x%lx is not vmalloc's", va, entry.v);

@@ -147,5 +147,8 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 
 int mm_cpu_init(u32 cpu)
 {
-	return page_stock_init(cpu) || kmem_cpu_init(cpu) ? -ENOMEM : stock_init(cpu);
+	bool made = vm_stocks[cpu]; /* the last of the three */
+
+	return made || !(page_stock_init(cpu) || kmem_cpu_init(cpu) || stock_init(cpu)) ? 0 :
+											  -ENOMEM;
 }

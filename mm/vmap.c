@@ -67,7 +67,8 @@ static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end)
 
 		if (pfn >= MEMMAP_LIMIT >> PAGE_SHIFT || pfn_valid(pfn))
 			break;
-		pte_set(pt_entry(&kernel_pt, va), pte_make_leaf(pfn_to_paddr(pfn), 1, rq->prot));
+		pte_set(pt_entry(&kernel_pt, va),
+			pte_make_leaf(paddr(pfn << PAGE_SHIFT), 1, rq->prot));
 	}
 	return va;
 }

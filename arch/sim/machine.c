@@ -16,7 +16,6 @@
 #include <kernel/printk.h>
 #include <kernel/spinlock.h>
 #include <kernel/string.h>
-#include <kernel/symbols.h>
 
 #include "sim.h"
 

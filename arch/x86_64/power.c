@@ -18,7 +18,6 @@ enum { HEADER_BYTES = 36, FADT_DSDT = 40, FADT_PM1_PORT = 64, FADT_BYTES = 116 }
 enum { MADT_BYTES = 44, MADT_LAPIC = 0, MADT_ENABLED = 1 };
 
 static u16 pm1_port, pm1_sleep; /* where to write, 0: nowhere; and what */
-static const u8 *list;		/* of tables: XSDT or RSDT */
 u8 acpi_cpus[NR_CPUS];
 u32 nr_acpi_cpus;
 
@@ -44,23 +43,9 @@ static const u8 *table_at(u64 pa, const char *signature, u32 least)
 	return sum == 0 ? p : NULL;
 }
 
-static const u8 *find_table(const char *signature, u32 least)
+static void find_power(const u8 *fadt)
 {
-	u32 bytes = list && *list == 'X' ? 8 : 4; /* of an address there */
-	const u8 *table = NULL;
-	u64 pa = 0;
-
-	for (u32 at = HEADER_BYTES; !table && at + bytes <= get(list, LENGTH); at += bytes) {
-		memcpy(&pa, list + at, bytes);
-		table = table_at(pa, signature, least);
-	}
-	return table;
-}
-
-static void find_power(void)
-{
-	const u8 *fadt = find_table("FACP", FADT_BYTES), *p;
-	const u8 *dsdt = table_at(get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES);
+	const u8 *dsdt = table_at(get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES), *p;
 
 	/* Name _S5_, a package: its length, how many elements, each as 0, 1, or 0x0a and a byte. */
 	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= get(dsdt, LENGTH); at++)
@@ -83,14 +68,21 @@ static void find_cpus(const u8 *madt)
 
 void acpi_init(u64 rsdp_pa)
 {
-	const u8 *rsdp = table_at(rsdp_pa, "RSD PTR ", RSDP_BYTES);
+	const u8 *rsdp = table_at(rsdp_pa, "RSD PTR ", RSDP_BYTES), *list = NULL;
+	u32 bytes; /* of an address in the list of tables */
+	u64 pa = 0;
 
 	if (rsdp && rsdp[RSDP_REVISION] >= 2)
 		list = table_at(*(const u64 *)(rsdp + RSDP_XSDT), "XSDT", HEADER_BYTES);
 	if (!list)
 		list = table_at(get(rsdp, RSDP_RSDT), "RSDT", HEADER_BYTES);
-	find_power();
-	find_cpus(find_table("APIC", MADT_BYTES));
+	bytes = list && *list == 'X' ? 8 : 4;
+	for (u32 at = HEADER_BYTES; at + bytes <= get(list, LENGTH); at += bytes) {
+		memcpy(&pa, list + at, bytes);
+		find_power(table_at(pa, "FACP", FADT_BYTES));
+		if (!nr_acpi_cpus)
+			find_cpus(table_at(pa, "APIC", MADT_BYTES));
+	}
 }
 
 void machine_exit(int status)

@@ -132,10 +132,8 @@ static bool start(u32 id)
 
 static const char *bring_up(u32 id)
 {
-	static u32 prepared; /* the number for which mm/ has what it needs */
-	bool memory = prepared == running || !mm_cpu_init(running);
+	bool memory = !mm_cpu_init(running);
 
-	prepared = memory ? running : prepared;
 	for (unsigned i = 0; i < CPU_STACKS; i++)
 		memory &= (ap_stacks[i] = memory ? alloc_kernel_stack(STACK_BYTES) : NULL) != NULL;
 	if (memory && start(id))

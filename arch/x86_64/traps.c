@@ -3,16 +3,16 @@
  *
  * An exception at the first instruction of probe_read() or its kin is expected: we note what the
  * CPU said and go on where the probe returns false. Any other is a bug, and we say all we know: its
- * name and error code, the registers, for page faults an explanation (kernel/explain.h), and by
+ * name and error code, the registers, for page faults an explanation (kernel/explain.c), and by
  * panic() the callers. A double fault is mostly a stack that ran into its guard page, where the CPU
  * cannot push the page fault's frame either: it comes here on a stack of its own (cpu.c), with rsp
  * and CR2 as they were. Intel SDM Vol. 3A, 6.15.
  */
 #include <arch/cpu.h>
 #include <asm/x86.h>
-#include <kernel/explain.h>
 #include <kernel/panic.h>
 #include <kernel/printk.h>
+#include <kernel/show.h>
 
 static const char names[][24] = {
 	"#DE divide error", "#DB debug trap",	      "non-maskable (NMI)", "#BP breakpoint",

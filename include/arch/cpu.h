@@ -21,10 +21,7 @@ u32 nr_cpus(void); /* how many are running, 1 .. NR_CPUS: numbers 0 .. nr_cpus()
 u64 nr_ipis(void); /* interrupts sent so far, each counted once for every CPU it goes to */
 
 /* Is this CPU serving an interrupt, or another CPU's call (by cpu_serve(), too)? */
-static inline bool in_interrupt(void)
-{
-	return interrupt_depth() != 0;
-}
+#define in_interrupt() (interrupt_depth() != 0)
 
 /*
  * Run fn(arg) on every CPU but this one, in interrupt context there; back when all are done. No

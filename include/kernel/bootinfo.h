@@ -18,15 +18,9 @@ struct bootinfo {
 	struct memmap map; /* firmware's map; image and modules are in it */
 	struct {
 		u64 start, bytes;
-		char name[64];
 	} modules[BOOT_MODULES];
 	unsigned nr_modules;
 	u64 rsdp; /* physical address of the ACPI RSDP, 0: not told */
-	struct {
-		u64 address; /* physical; 0: there is none */
-		u32 pitch, width, height;
-		u8 bpp, type; /* type 1: RGB, 2: text (Multiboot2 3.6.12) */
-	} framebuffer;
 };
 
 /* How the parsers read physical memory: a pointer to `bytes` at pa, or NULL if out of reach. */

@@ -1,4 +1,4 @@
-/* printk.h - text for people, on COM1 (and the screen, where there is one). */
+/* printk.h - text for people, on COM1. */
 #pragma once
 
 #include <stdarg.h>
@@ -16,6 +16,10 @@ void printk_line(const char *fmt, ...) printf_like(1, 2);
 /* As in C99: returns the length the whole would have; always NUL-terminates if bytes > 0. */
 int vsnprintf(char *out, size_t bytes, const char *fmt, va_list args);
 int snprintf(char *out, size_t bytes, const char *fmt, ...) printf_like(3, 4);
+
+/* A code address as "name+0x41", from a table that the build links in, or "0x…". Returns out. */
+#define SYMBOL_TEXT 80
+const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code);
 
 /* In base 10 also sizes, "64K" ... "1E"; 0x in either. False: malformed, negative, over 64 bits. */
 bool parse_number(const char *text, unsigned base, u64 *value);

@@ -68,11 +68,6 @@ static inline paddr_t paddr(u64 v)
 	return (paddr_t){ v };
 }
 
-static inline paddr_t pfn_to_paddr(u64 pfn)
-{
-	return (paddr_t){ pfn << PAGE_SHIFT };
-}
-
 static inline u64 paddr_to_pfn(paddr_t pa)
 {
 	return pa.v >> PAGE_SHIFT;

@@ -18,7 +18,7 @@ struct mm_options {
  */
 void mm_init(const struct memmap *map, const struct mm_options *options);
 
-/* What mm/ keeps for each CPU; before that CPU is started. -ENOMEM: leave it out. */
+/* What mm/ keeps for each CPU; before that CPU is started, once or again. -ENOMEM: leave it out. */
 must_check int mm_cpu_init(u32 cpu);
 
 /*

@@ -27,12 +27,11 @@ static inline u64 cpu_id(void) /* 64 bits, as it is an index most of all */
 	return id;
 }
 
-/* How deep this CPU is in interrupts: behind its number. */
 static inline u32 interrupt_depth(void)
 {
 	u32 depth;
 
-	asm volatile("movl %%gs:4, %0" : "=r"(depth));
+	asm volatile("movl %%gs:4, %0" : "=r"(depth)); /* behind the number */
 	return depth;
 }
 

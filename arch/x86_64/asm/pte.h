@@ -79,7 +79,6 @@ static inline pgprot_t pte_pgprot(pte_t pte)
 	return pte.v & PTE_W ? PAGE_KERNEL : pte.v & PTE_NX ? PAGE_KERNEL_RO : PAGE_KERNEL_ROX;
 }
 
-/* What must never be: writable and executable, or open to user mode. Of a present leaf. */
 static inline bool pte_forbidden(pte_t pte)
 {
 	return ((pte.v & PTE_W) && !(pte.v & PTE_NX)) || (pte.v & PTE_U);
@@ -100,7 +99,6 @@ static inline pte_t pte_exchange(pte_t *slot, pte_t pte)
 	return (pte_t){ __atomic_exchange_n(&slot->v, pte.v, __ATOMIC_ACQ_REL) };
 }
 
-/* Several entries at once, each written whole. Nothing is done for nr 0. */
 static inline void pte_copy(pte_t *to, const pte_t *from, u64 nr)
 {
 	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(nr)::"memory");
@@ -111,7 +109,6 @@ static inline void pte_clear(pte_t *to, u64 nr)
 	asm volatile("rep stosq" : "+D"(to), "+c"(nr) : "a"(0ul) : "memory");
 }
 
-/* Atomic between CPUs: if the entry is still what it was, change it. False: it is not. */
 static inline bool pte_replace(pte_t *slot, pte_t was, pte_t pte)
 {
 	return __atomic_compare_exchange_n(&slot->v, &was.v, pte.v, false, __ATOMIC_ACQ_REL,
