@@ -58,8 +58,10 @@ KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c \
 	$(addprefix kernel/,panic.c printk.c record.c smp.c words.c))
+FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
+	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
-	kernel include/arch include/kernel include/mm tests tests/mm tests/host bench bench/linux,\
+	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz bench bench/linux,\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
@@ -71,7 +73,7 @@ run: $(IMAGE) compile_commands.json ## boot in QEMU: the tour, then the monitor
 	$(Q)tools/run
 
 .PHONY: test
-test: all iso build/host-tests ## everything that a change must pass; the last line counts
+test: all iso build/host-tests build/fuzz-random ## everything that a change must pass; the last line counts
 	$(Q)tools/test
 
 .PHONY: host-test
@@ -81,6 +83,10 @@ host-test: build/host-tests ## only the tests of mm/ as an ordinary program, und
 .PHONY: kernel-test
 kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEMU; TEST=pattern
 	$(Q)BOOT=direct KERNEL=$< APPEND="test=$(TEST) exit" tools/run
+
+.PHONY: fuzz
+fuzz: build/fuzz ## mm/ and the parsers against models, by libFuzzer; TIME=60 in all, TARGET=name
+	$(Q)tools/fuzz
 
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
@@ -140,7 +146,7 @@ $(CC) $(KERNEL_CFLAGS)
 $(LD) $(KERNEL_LDFLAGS)
 $(HOSTCC) $(HOST_CFLAGS)
 endef
-SOURCES := $(KERNEL_SOURCES) $(HOST_SOURCES)
+SOURCES := $(sort $(KERNEL_SOURCES) $(HOST_SOURCES) $(FUZZ_SOURCES))
 export FLAGS SOURCES
 build/FLAGS build/SOURCES: FORCE | tools-are-here
 	@mkdir -p $(@D)
@@ -203,14 +209,27 @@ build/host-tests: $(HOST_SOURCES:%=build/obj/host/%.o) build/SOURCES
 	$(call say,HOSTLD)
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(filter %.o,$^) -o $@
 
+# The targets of tests/fuzz, once with our own dice and once under libFuzzer.
+build/fuzz-random: $(FUZZ_SOURCES:%=build/obj/host/%.o) build/SOURCES
+	$(call say,HOSTLD)
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(filter %.o,$^) -o $@
+build/obj/fuzz/%.o: % build/FLAGS
+	$(call say,CLANG)
+	$(Q)mkdir -p $(@D)
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer-no-link -MMD -MP -c $< -o $@
+build/fuzz: $(patsubst %,build/obj/fuzz/%.o,$(filter-out %/random.c,$(FUZZ_SOURCES))) build/SOURCES
+	$(call say,CLANGLD)
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) -o $@
+
 # One entry a source, as https://clang.llvm.org/docs/JSONCompilationDatabase.html has it.
 entry = {"directory":"$(CURDIR)","file":"$(1)","command":"$(2) -c $(1)"}
 compile_commands.json: build/FLAGS build/SOURCES
 	$(Q){ echo '['; printf ',%s\n' \
 		$(foreach c,$(KERNEL_SOURCES),'$(call entry,$(c),$(CC) $(KERNEL_CFLAGS) -DCHECKING=0)') \
-		$(foreach c,$(filter arch/sim/% tests/host/%,$(HOST_SOURCES)),\
+		$(foreach c,$(filter arch/sim/% tests/host/% tests/fuzz/%,$(sort $(HOST_SOURCES) $(FUZZ_SOURCES))),\
 		'$(call entry,$(c),$(HOSTCC) $(HOST_CFLAGS))') | sed '1s/^,//'; echo ']'; } >$@
 
 -include $(patsubst %,build/obj/tessera/%.d,$(KERNEL_SOURCES)) \
 	$(patsubst %,build/obj/tessera-check/%.d,$(KERNEL_SOURCES)) \
-	$(patsubst %,build/obj/host/%.d,$(HOST_SOURCES))
+	$(patsubst %,build/obj/host/%.d,$(sort $(HOST_SOURCES) $(FUZZ_SOURCES))) \
+	$(patsubst %,build/obj/fuzz/%.d,$(FUZZ_SOURCES))

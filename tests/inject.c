@@ -8,7 +8,7 @@
 #include <kernel/random.h>
 #include <mm/page_alloc.h>
 
-#include "test.h"
+#include "inject.h"
 
 static struct inject_order order;
 static u64 seen, struck, die;

@@ -32,6 +32,9 @@ static FILE *port_file(enum serial_port port)
 	return port == COM1 ? stdout : com2;
 }
 
+int (*sim_keyboard)(void);
+void (*sim_screen)(char c);
+
 bool serial_present(enum serial_port port)
 {
 	return port_file(port);
@@ -41,14 +44,15 @@ bool serial_present(enum serial_port port)
 void serial_write(enum serial_port port, const char *text, size_t bytes)
 {
 	for (; bytes && port_file(port); text++, bytes--)
-		if (*text != '\r')
+		if (port == COM1 && sim_screen)
+			sim_screen(*text);
+		else if (*text != '\r')
 			fputc(*text, port_file(port));
 }
 
 int serial_read(enum serial_port port)
 {
-	(void)port;
-	return -1;
+	return port == COM1 && sim_keyboard ? sim_keyboard() : -1;
 }
 
 void serial_wait(void)

@@ -44,3 +44,7 @@ extern struct sim_stats sim_stats;
 
 /* Where COM2's records go: a file, or nowhere. */
 bool sim_records_to(const char *path);
+
+/* Who types on COM1, a byte a call, and who sees what it shows; NULL: nobody, and standard output. */
+extern int (*sim_keyboard)(void);
+extern void (*sim_screen)(char c);
