@@ -94,35 +94,6 @@ static u64 fold_range(const struct pagetable *pt, vaddr_t va, u64 nr_pages, u64 
 	return start;
 }
 
-/* A stock is a list of tables, each one's first entry leads to the next. This takes one. */
-static pte_t *pop(pte_t **stock)
-{
-	pte_t *table = *stock;
-
-	*stock = (pte_t *)table->v;
-	table->v = 0;
-	return table;
-}
-
-static void put_back(const struct pagetable *pt, pte_t **stock)
-{
-	while (*stock && pt->source->put)
-		pt->source->put(pop(stock));
-}
-
-static bool stock_up(const struct pagetable *pt, pte_t **stock, u64 nr_tables)
-{
-	pte_t *table;
-
-	for (*stock = NULL; nr_tables && (table = pt->source->get()); nr_tables--) {
-		table->v = (u64)*stock;
-		*stock = table;
-	}
-	if (nr_tables)
-		put_back(pt, stock);
-	return !nr_tables;
-}
-
 /* The largest leaf, at most of level max, that fits between at and the end. */
 static int leaf_level(u64 at, u64 end, int max)
 {
@@ -131,106 +102,107 @@ static int leaf_level(u64 at, u64 end, int max)
 	return max;
 }
 
-/* One for each entry on the way that leads to no table yet and that no leaf of ours will fill. */
-static u64 count_missing(const struct pagetable *pt, u64 start, u64 end, int max)
+/*
+ * Put a table from stock where the walk to at ended: in place of nothing, or of a leaf, and then of
+ * 512 smaller ones. A stock is a list, each table's first entry leads to the next.
+ */
+static pte_t *put_table(pte_t *entry, u64 at, int level, pte_t **stock)
 {
-	u64 missing = 0;
+	pte_t *table = *stock, pte = pte_get(entry);
+	u64 pa = pte_paddr(pte, level--).v;
 
-	for (int level = 2, found; level <= pt->levels; level++)
-		for (u64 at = start; at < end; at = step(at, level)) {
-			pte_t pte = pte_get(pt_walk(pt, at, level, &found));
-			bool leads_on = pte_present(pte) && !pte_is_leaf(pte, found);
-
-			missing += !leads_on && leaf_level(at, end, max) < level;
-		}
-	return missing;
+	*stock = (pte_t *)table->v;
+	table->v = 0;
+	for (int i = 0; pte_present(pte) && i < PT_ENTRIES; i++, pa += level_bytes(level))
+		table[i] = pte_make_leaf(paddr(pa), level, pte_pgprot(pte) | pte_type(pte));
+	pte_set(entry, pte_make_table(virt_to_phys(table)));
+	return &table[level_index(at, level)];
 }
 
-/* Walk on down to level wanted, with tables from stock. In place of a leaf go 512 smaller ones. */
-static pte_t *descend(const struct pagetable *pt, u64 at, int wanted, int *level, pte_t **stock)
+/*
+ * Tables on the way to each of the leaves, of level max at most, that can make up the range. How
+ * many; stock NULL: only count them, each where its first leaf is.
+ */
+static u64 put_tables(const struct pagetable *pt, u64 start, u64 end, int max, pte_t **stock)
 {
-	pte_t *entry = pt_walk(pt, at, 1, level);
-
-	while (*level > wanted) {
-		pte_t *table = pop(stock), pte = pte_get(entry);
-		u64 pa = pte_paddr(pte, (*level)--).v;
-
-		for (int i = 0; pte_present(pte) && i < PT_ENTRIES; i++, pa += level_bytes(*level))
-			table[i] = pte_make_leaf(paddr(pa), *level, pte_pgprot(pte));
-		pte_set(entry, pte_make_table(virt_to_phys(table)));
-		entry = &table[level_index(at, *level)];
-	}
-	return entry;
-}
-
-/* Make the tables and, given a prot, the leaves: the largest that fit where there is no table. */
-static int build(struct pagetable *pt, vaddr_t va, u64 nr_pages, int max, paddr_t pa, pgprot_t prot)
-{
-	u64 end, start = fold_range(pt, va, nr_pages, &end);
-	pte_t *stock, *entry;
+	u64 nr = 0;
 	int level;
 
-	if (!stock_up(pt, &stock, count_missing(pt, start, end, max)))
-		return -ENOMEM;
-	for (u64 at = start; at < end; at = step(at, prot ? level : 2)) {
-		entry = descend(pt, at, leaf_level(at, end, max), &level, &stock);
-		if (prot)
-			pte_set(entry, pte_make_leaf(paddr(pa.v + at - start), level, prot));
+	for (u64 at = start; at < end; at = step(at, MAX(level, 2))) {
+		pte_t *entry = pt_walk(pt, at, 1, &level);
+
+		for (int wanted = leaf_level(at, end, max); level > wanted; level--) {
+			nr += at == start || IS_ALIGNED(at, level_bytes(level));
+			if (stock)
+				entry = put_table(entry, at, level, stock);
+		}
 	}
-	return 0;
+	return nr;
+}
+
+static int make_tables(const struct pagetable *pt, u64 start, u64 end, int max)
+{
+	u64 missing = put_tables(pt, start, end, max, NULL);
+	pte_t *stock = NULL, *table;
+
+	for (; missing && (table = pt->source->get()); missing--) {
+		table->v = (u64)stock;
+		stock = table;
+	}
+	if (!missing) {
+		put_tables(pt, start, end, max, &stock);
+		return 0;
+	}
+	for (; stock && pt->source->put; stock = table) {
+		table = (pte_t *)stock->v;
+		pt->source->put(stock);
+	}
+	return -ENOMEM;
 }
 
 int pt_map(struct pagetable *pt, vaddr_t va, paddr_t pa, u64 nr_pages, pgprot_t prot)
 {
-	int level, max = address_map.leaf_levels;
+	u64 end, start = fold_range(pt, va, nr_pages, &end);
+	int error, level, max = address_map.leaf_levels;
 
-	BUG_ON(!IS_ALIGNED(va | pa.v, PAGE_SIZE) || prot == PAGE_NONE);
+	BUG_ON(!IS_ALIGNED(pa.v, PAGE_SIZE) || prot == PAGE_NONE);
 	if (nr_pages && pt_next(pt, &va, va + (nr_pages << PAGE_SHIFT), &level))
 		return -EEXIST;
-	while (!IS_ALIGNED(va - pa.v, level_bytes(max)))
+	while (!IS_ALIGNED(start - pa.v, level_bytes(max)))
 		max--;
-	return build(pt, va, nr_pages, max, pa, prot);
+	error = make_tables(pt, start, end, max);
+	for (u64 at = start; !error && at < end; at = step(at, level)) {
+		pte_t *entry = pt_walk(pt, at, 1, &level);
+
+		pte_set(entry, pte_make_leaf(paddr(pa.v + at - start), level, prot));
+	}
+	return error;
 }
 
 int pt_populate(struct pagetable *pt, vaddr_t va, u64 nr_pages)
 {
-	return build(pt, va, nr_pages, 1, paddr(0), PAGE_NONE);
-}
+	u64 end, start = fold_range(pt, va, nr_pages, &end);
 
-/* Split leaves until one begins here. How many, each inside the last; stock NULL: only count. */
-static int split(const struct pagetable *pt, u64 at, pte_t **stock)
-{
-	int level;
-	bool mapped = pte_present(pte_get(pt_walk(pt, at, 1, &level)));
-	int splits = mapped ? level - leaf_level(at, ~0ul, level) : 0;
-
-	if (stock)
-		descend(pt, at, level - splits, &level, stock);
-	return splits;
+	return make_tables(pt, start, end, 1);
 }
 
 int pt_protect(struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot)
 {
 	u64 end, start = fold_range(pt, va, nr_pages, &end);
-	pte_t *stock;
-	int level;
+	int error, level;
 
 	for (u64 at = start; at < end; at = step(at, level))
 		if (!pte_present(pte_get(pt_walk(pt, at, 1, &level))))
 			return -ENOENT;
-	/* Where both ends lie in one leaf its split is counted twice, and the rest goes back. */
-	if (!stock_up(pt, &stock, split(pt, start, NULL) + split(pt, end, NULL)))
-		return -ENOMEM;
-	split(pt, start, &stock);
-	split(pt, end, &stock);
-	put_back(pt, &stock);
-	for (u64 at = start; at < end; at = step(at, level)) {
-		pte_t *entry = pt_walk(pt, at, 1, &level), none = { 0 };
-		paddr_t pa = pte_paddr(pte_get(entry), level);
+	error = make_tables(pt, start, end, pt->levels);
+	for (u64 at = start; !error && at < end; at = step(at, level)) {
+		pte_t *entry = pt_walk(pt, at, 1, &level), pte = pte_get(entry), none = { 0 };
 
-		pte_set(entry, prot ? pte_make_leaf(pa, level, prot) : none);
+		pte_set(entry,
+			prot ? pte_make_leaf(pte_paddr(pte, level), level, prot | pte_type(pte)) :
+			       none);
 	}
-	return 0;
+	return error;
 }
 
 /* Bottom up, so that a table is unlinked after those that it leads to. */

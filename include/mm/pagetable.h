@@ -99,7 +99,7 @@ pte_t *pt_prev(const struct pagetable *pt, vaddr_t *va, vaddr_t start, int *leve
 /* Map the pages to the physical range from pa on, in the largest leaves that fit leaf_levels. */
 must_check int pt_map(struct pagetable *pt, vaddr_t va, paddr_t pa, u64 nr_pages, pgprot_t prot);
 
-/* Change the protection, or unmap: PAGE_NONE. Splits large leaves at the ends. Then flush. */
+/* Change what they permit, or unmap: PAGE_NONE. Splits large leaves at the ends. Then flush. */
 must_check int pt_protect(struct pagetable *pt, vaddr_t va, u64 nr_pages, pgprot_t prot);
 
 /* Make all tables down to level 1 exist, splitting large leaves: pt_entry() then serves a page. */
