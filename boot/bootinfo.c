@@ -106,7 +106,7 @@ static const char *pvh(struct bootinfo *info, u64 pa)
 
 	info->protocol = "pvh";
 	if (!copy(&s, pa, sizeof(s)) || s.magic != PVH_MAGIC || s.version < 1)
-		return "there is no PVH start_info (of version 1 or later) where the loader says";
+		return "the loader speaks neither Multiboot2 nor PVH (of version 1 or later)";
 	info->rsdp = s.rsdp;
 	copy_string(info->cmdline, sizeof(info->cmdline), s.cmdline, ~0ul);
 	for (u64 i = 0; i < MIN(s.nr_modules, BOOT_MODULES + 1); i++)
@@ -124,8 +124,6 @@ const char *bootinfo_parse(struct bootinfo *info, u32 magic, u64 pa, phys_reader
 	reader = read;
 	warn = complain;
 	memset(info, 0, sizeof(*info));
-	error = magic == MULTIBOOT2_MAGIC ? multiboot2(info, pa) :
-		magic == PVH_MAGIC	  ? pvh(info, pa) :
-					    "the loader speaks neither Multiboot2 nor PVH";
+	error = magic == MULTIBOOT2_MAGIC ? multiboot2(info, pa) : pvh(info, pa);
 	return error || info->map.nr ? error : "what the loader left holds no memory map";
 }

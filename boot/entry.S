@@ -29,7 +29,7 @@ header_end:
 	.balign 4
 	.long 4, 8, 18 /* lengths of name and value, XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz "Xen"
-	.quad PHYS(pvh_start)
+	.quad PHYS(_start)
 
 	.macro needs leaf, bit, what /* the bit of %edx that CPUID gives for this leaf */
 	movl $PHYS(1f), %esi
@@ -48,8 +48,6 @@ header_end:
 
 	.section .boot, "ax"
 	.code32
-pvh_start:
-	movl $0x336ec578, %eax /* PVH brings no magic number in a register */
 	.global _start
 _start:
 	cli

@@ -6,16 +6,10 @@
  * and here that panic is caught and its message shown. Addresses are touched by probe_*(), which
  * survive a fault; then the fault is explained.
  */
-#include <arch/machine.h>
 #include <kernel/monitor.h>
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
-#include <kernel/string.h>
 #include <kernel/words.h>
-#include <mm/mm.h>
-#include <mm/pagetable.h>
-#include <mm/slab.h>
 #include <mm/vmalloc.h>
 
 static void help(void)

@@ -7,12 +7,9 @@
  * was. This runs inside a fault, perhaps in the middle of a change to what it looks at. So it takes
  * no lock of mm/, allocates nothing, and reads page tables and memmap only, which are always whole.
  */
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
-#include <kernel/string.h>
 #include <mm/memmap.h>
-#include <mm/pagetable.h>
 #include <mm/vmalloc.h>
 
 static const struct advice {

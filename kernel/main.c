@@ -5,11 +5,9 @@
  * mm/, the other CPUs, and the command line's work: each such word is a command of the monitor that
  * runs by itself. Without `exit` among the words a person goes on at the prompt.
  */
-#include <arch/cpu.h>
 #include <arch/machine.h>
 #include <kernel/bootinfo.h>
 #include <kernel/monitor.h>
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/smp.h>
 #include <kernel/words.h>

@@ -8,9 +8,7 @@
  */
 #include <arch/machine.h>
 #include <kernel/monitor.h>
-#include <kernel/panic.h>
 #include <kernel/printk.h>
-#include <kernel/string.h>
 #include <kernel/words.h>
 
 #define PROMPT "tessera> "

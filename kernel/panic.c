@@ -11,7 +11,6 @@
  * not be from an interrupt, which has to come to its end.
  */
 #include <arch/machine.h>
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/spinlock.h>
 #include <kernel/words.h>

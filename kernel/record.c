@@ -6,7 +6,6 @@
  * reader who sees one knows that output was lost. The longest strings fit, escaped.
  */
 #include <arch/machine.h>
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/spinlock.h>
 #include <kernel/words.h>

@@ -7,12 +7,9 @@
  * Page tables are sparse: pt_next() jumps over what is absent, so looking at everything costs what
  * is mapped, not what could be. Ranges include their last byte: 2^64 - 1 has no successor.
  */
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
 #include <mm/memmap.h>
-#include <mm/pagetable.h>
-#include <mm/slab.h>
 #include <mm/vmalloc.h>
 
 static void range_row(const char *type, const char *name, u64 start, u64 last, const char *prot)

@@ -6,12 +6,8 @@
  * gives back every second one, and asks both for the same 64 KiB. Nothing printed is known before:
  * each claim is a comparison made on this machine, now, printed and left as a `tour` record.
  */
-#include <kernel/printk.h>
 #include <kernel/record.h>
 #include <kernel/show.h>
-#include <kernel/string.h>
-#include <mm/pagetable.h>
-#include <mm/slab.h>
 #include <mm/vmalloc.h>
 
 #define AREA_BYTES (64 * KiB)

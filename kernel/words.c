@@ -5,7 +5,6 @@
  * never stops the boot: it keeps its default and is named, with what would have been right.
  */
 #include <kernel/printk.h>
-#include <kernel/string.h>
 #include <kernel/words.h>
 
 struct words words;

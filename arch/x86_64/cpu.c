@@ -7,7 +7,6 @@
  * protection is turned on that there is: we have no user pages, so forbidding ourselves to execute
  * (SMEP) or touch (SMAP) them shows mistakes. Intel SDM Vol. 3A, 2.5, 3.4.5, 6.14, 7.7, 15.6.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>

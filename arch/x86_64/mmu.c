@@ -6,8 +6,6 @@
  * instead of overwriting what lies there. A translation marked global survives a load of CR3. So to
  * forget everything CR4.PGE is switched off and on (Intel SDM Vol. 3A, 4.10.4.1).
  */
-#include <arch/cpu.h>
-#include <arch/mmu.h>
 #include <asm/x86.h>
 #include <kernel/panic.h>
 #include <mm/memmap.h>

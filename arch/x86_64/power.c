@@ -8,7 +8,6 @@
  * RSDP, at boot, while the first 4 GiB are mapped; each is believed only if in reach, long enough,
  * and its bytes add up to 0. ACPI 6.4: 5.2.5 to 5.2.9, 5.2.12, 7.4.2, 16.1; 20.2.5.4 for the package.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/printk.h>
 #include <kernel/string.h>

@@ -9,7 +9,6 @@
  * which await no answer (AEOI). Does it reach us? The first prompt, once sent, shows; before we
  * only poll. TI TL16C550D; Intel 8259A.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
 
 enum { DATA, IER, IIR, FCR = IIR, LCR, MCR, LSR, SCRATCH = 7 }; /* registers, from the base */

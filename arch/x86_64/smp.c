@@ -17,15 +17,10 @@
  * an interrupt. So each call ends. Who waits spins, with PAUSE: to sleep and be woken would cost
  * another interrupt for each call. Intel SDM Vol. 3A, 9.4, 11.4 to 11.8.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
-#include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/smp.h>
-#include <kernel/spinlock.h>
-#include <kernel/string.h>
 #include <mm/mm.h>
-#include <mm/pagetable.h>
 #include <mm/vmalloc.h>
 
 enum { ID = 0x20, PRIORITY = 0x80, END = 0xb0, SPURIOUS = 0xf0, COMMAND = 0x300, TARGET = 0x310 };
@@ -130,23 +125,23 @@ static bool start(u32 id)
 	return true;
 }
 
-static const char *bring_up(u32 id)
+static void bring_up(u32 id)
 {
 	bool memory = !mm_cpu_init(running);
 
 	for (unsigned i = 0; i < CPU_STACKS; i++)
 		memory &= (ap_stacks[i] = memory ? alloc_kernel_stack(STACK_BYTES) : NULL) != NULL;
 	if (memory && start(id))
-		return NULL;
+		return;
 	for (unsigned i = 0; i < CPU_STACKS; i++)
 		free_kernel_stack(ap_stacks[i]);
-	return memory ? "did not come up" : "finds no memory";
+	printk_line("the CPU with APIC id %u %s: left out", id,
+		    memory ? "did not come up" : "finds no memory");
 }
 
 void smp_init(void)
 {
 	pte_t *root = phys_to_virt(paddr(continue_at.early_root));
-	const char *why;
 
 	if (!lapic_map() || !trampoline_page.v) {
 		if (nr_acpi_cpus > 1)
@@ -166,9 +161,8 @@ void smp_init(void)
 	root[0] = root[273]; /* the identity map, for those who come from the trampoline */
 	memcpy(phys_to_virt(trampoline_page), trampoline, trampoline_end - trampoline);
 	for (u32 i = 0; i < MIN(nr_acpi_cpus, NR_CPUS); i++)
-		if (acpi_cpus[i] != lapic_ids[0] && running < NR_CPUS &&
-		    (why = bring_up(acpi_cpus[i])))
-			printk_line("the CPU with APIC id %u %s: left out", acpi_cpus[i], why);
+		if (acpi_cpus[i] != lapic_ids[0] && running < NR_CPUS)
+			bring_up(acpi_cpus[i]);
 }
 
 void cpu_serve(void)

@@ -8,7 +8,6 @@
  * cannot push the page fault's frame either: it comes here on a stack of its own (cpu.c), with rsp
  * and CR2 as they were. Intel SDM Vol. 3A, 6.15.
  */
-#include <arch/cpu.h>
 #include <asm/x86.h>
 #include <kernel/panic.h>
 #include <kernel/printk.h>

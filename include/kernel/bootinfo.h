@@ -8,7 +8,7 @@
 
 #include <mm/memmap.h>
 
-#define MULTIBOOT2_MAGIC 0x36d76289u /* in %eax: Multiboot2 specification 3.3 */
+#define MULTIBOOT2_MAGIC 0x36d76289u /* in %eax, where PVH has nothing: Multiboot2 3.3 */
 #define PVH_MAGIC 0x336ec578u /* start_info.magic: Xen's include/public/arch-x86/hvm/start_info.h */
 #define BOOT_MODULES 8
 

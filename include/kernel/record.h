@@ -7,7 +7,7 @@
  */
 #pragma once
 
-#include <kernel/types.h>
+#include <kernel/printk.h>
 
 #define record(type, ...) (rec_begin(type), __VA_ARGS__, rec_end())
 void rec_begin(const char *type);

@@ -3,6 +3,7 @@
  */
 #pragma once
 
+#include <arch/cpu.h>
 #include <arch/machine.h>
 #include <arch/mmu.h>
 
