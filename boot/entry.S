@@ -41,7 +41,7 @@ header_end:
 	cpuid
 	testl $1 << \bit, %edx
 	jz refuse
-	.pushsection .rodata.str
+	.pushsection .boot, 1
 1:	.asciz "\r\nTessera needs \what; this CPU has none.\r\nTry qemu -cpu max.\r\n"
 	.popsection
 	.endm
@@ -58,6 +58,23 @@ _start:
 	needs 0x80000001, 20, "no-execute pages (NX)"
 	needs 1, 4, "a time-stamp counter (TSC)"
 	needs 1, 13, "global pages (PGE)"
+	.pushsection .boot, 1
+2:	.asciz "\r\nTessera needs more RAM: firmware wrote into its variables, or they lie in none.\r\n"
+	.popsection
+	movl $PHYS(2b), %esi
+	movl %edi, %edx
+	xorl %eax, %eax /* all variables in .bss must be 0 but the last, which we make 1, then 0 again */
+	incl PHYS(__bss_end) - 4
+	movl $PHYS(__bss_start), %edi
+	movl $PHYS(__bss_end), %ecx
+	subl %edi, %ecx
+	shrl $2, %ecx
+	repe scasl
+	testl %ecx, %ecx
+	jnz refuse
+	decl PHYS(__bss_end) - 4
+	jnz refuse
+	movl %edx, %edi
 
 paging_on:
 	movl PHYS(early_cr4), %eax
@@ -129,10 +146,11 @@ trampoline_end:
 1:	hlt
 	jmp 1b
 refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
+	movl $1 << 20, %ecx /* patience with the port: for all of the text */
 	movw $0x3f8 + 5, %dx
 1:	inb %dx, %al
 	testb $0x40, %al /* TEMT: everything sent? */
-	jz 1b
+	loopz 1b
 	cmpb $0, (%esi)
 	je 1f
 	movw $0x3f8, %dx

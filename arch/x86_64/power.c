@@ -46,8 +46,9 @@ static void find_power(const u8 *fadt)
 {
 	const u8 *dsdt = table_at(get(fadt, FADT_DSDT), "DSDT", HEADER_BYTES), *p;
 
-	/* Name _S5_, a package: its length, how many elements, each as 0, 1, or 0x0a and a byte. */
-	for (u32 at = HEADER_BYTES; !pm1_port && at + 16 <= get(dsdt, LENGTH); at++)
+	/* Name _S5_, a package: its length, how many elements, each as 0, 1, or 0x0a and a byte.
+	   11 bytes at least: they may be the last. */
+	for (u32 at = HEADER_BYTES; !pm1_port && at + 11 <= get(dsdt, LENGTH); at++)
 		if (memcmp(dsdt + at, "_S5_\x12", 5) == 0) {
 			p = dsdt + at + 5;
 			p += (*p >> 6) + 2; /* the length's first byte says how many more it has */

@@ -106,6 +106,14 @@ def test_no_second_port_means_records_on_com1(tmp_path):
     assert status == 33 and '"t":"boot"' in lines[0] and '"status":"pass"' in lines[-1]
 
 
+@pytest.mark.parametrize("kib", [1028, 1500, 1900])
+def test_ram_that_is_too_small_for_the_image(tmp_path, kib):
+    """There is none at its end, or firmware has put its tables there: the rest of the image must say so."""
+    console = tmp_path / "console"
+    status = qemu(*TEST, "-m", f"{kib}k", "-serial", f"file:{console}", "-device", "isa-debug-exit,iobase=0xf4,iosize=4")
+    assert status == 35 and "needs more RAM" in console.read_text()
+
+
 def test_power_off_without_the_debug_port(tmp_path):
     """ACPI S5, as the FADT says: QEMU ends by itself, with 0."""
     records = tmp_path / "records"
