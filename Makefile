@@ -88,6 +88,10 @@ kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEM
 fuzz: build/fuzz ## mm/ and the parsers against models, by libFuzzer; TIME=60 in all, TARGET=name
 	$(Q)tools/fuzz
 
+.PHONY: spin
+spin: tools-are-here ## all interleavings of a flush and of a double free, as small models; refutes wrong ones
+	$(Q)tests/spin/run
+
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
 	$(Q)BOOT=direct CPUS=1 KERNEL=$< APPEND="bench exit" QEMUFLAGS="-icount shift=0,sleep=off" \
