@@ -71,8 +71,7 @@ vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end)
 
 	while (more && va < end) {
 		irqflags_t flags = irq_save();
-		u64 ring_end = stock->mask + 1 - (stock->head & stock->mask);
-		u64 nr = MIN(in_table(va, end), MIN(stock->ready - stock->head, ring_end));
+		u64 nr = MIN(in_table(va, end), stock_can_get(stock));
 
 		stock_get_frames(stock, window_entry(va), nr);
 		va += nr << PAGE_SHIFT;
@@ -88,11 +87,10 @@ static void unmap(vaddr_t va, vaddr_t end, bool to_stock)
 
 	for (u64 nr; va < end; va += nr << PAGE_SHIFT) {
 		irqflags_t flags = irq_save();
-		u64 ring_end = stock->mask + 1 - (stock->tail & stock->mask);
 
 		nr = in_table(va, end);
 		if (to_stock) {
-			nr = MIN(nr, MIN(stock_room(stock), ring_end));
+			nr = MIN(nr, stock_can_put(stock));
 			stock_put_frames(stock, window_entry(va), nr);
 		} else {
 			pte_clear(window_entry(va), nr);
@@ -108,19 +106,6 @@ static void unmap(vaddr_t va, vaddr_t end, bool to_stock)
 static inline bool owns_frames(enum vm_kind kind)
 {
 	return kind == VM_ALLOC || kind == VM_STACK;
-}
-
-/* Addresses that this CPU has in stock, or fresh ones; 0: no room. */
-static vaddr_t get_area(const struct vm_request *rq)
-{
-	irqflags_t flags = irq_save();
-	vaddr_t va = rq->align ? 0 : stock_get_area(this_stock(), rq->nr_pages);
-
-	irq_restore(flags);
-	if (va)
-		return va;
-	return window_get(rq->nr_pages, rq->align ?: PAGE_SIZE, rq->lo,
-			  rq->align ? rq->hi : VMALLOC_END);
 }
 
 /* Its descriptor says VM_FREED; its pages are mapped up to end. */
@@ -140,7 +125,9 @@ static void put_area(vaddr_t va, pte_t *guard, vaddr_t end, bool own_frames)
 
 static void *try_area(struct vm_request *rq)
 {
-	vaddr_t va = get_area(rq), end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	vaddr_t va = rq->align ? window_get(rq->nr_pages, rq->align, rq->lo, rq->hi) :
+				 stock_get_area(rq->nr_pages);
+	vaddr_t end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
 	irqflags_t flags;
 	pte_t *guard, note;
 
@@ -198,7 +185,7 @@ static inline __attribute__((always_inline)) void *alloc_fast(u64 bytes, vaddr_t
 	vaddr_t va;
 	pte_t *guard;
 
-	if (likely(stock_can_get(stock, nr_pages) && (va = at_hand(stock, nr_pages, &guard)))) {
+	if (likely(nr_pages <= stock_can_get(stock) && (guard = at_hand(stock, nr_pages, &va)))) {
 		stock_get_frames(stock, guard + 1, nr_pages);
 		publish(stock, guard, vm_area_encode(VM_ALLOC, nr_pages, caller), nr_pages);
 		irq_restore(flags);
@@ -334,7 +321,7 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 {
 	pte_t note = pte_get(guard);
 	u64 nr_pages = note.v >> AREA_PAGES_SHIFT;
-	bool flush = note.v & AREA_MIXED || nr_pages > stock_room(this_stock());
+	bool flush = note.v & AREA_MIXED || nr_pages > stock_can_put(this_stock());
 	vaddr_t *link;
 
 	if (in_interrupt() && own_frames && flush) {
@@ -355,14 +342,10 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
-	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry_cached(va - PAGE_SIZE) : NULL;
+	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
 	pte_t was = guard ? pte_get(guard) : (pte_t){ 0 };
 	u64 nr_pages = was.v >> AREA_PAGES_SHIFT, swap = AREA_KIND(kind) ^ AREA_KIND(VM_FREED);
 
-	if (unlikely(!guard)) {
-		irq_restore(flags);
-		return vm_free_area(va, kind); /* the long way: with a walk */
-	}
 	if (unlikely((was.v & AREA_KIND(15)) != AREA_KIND(kind) ||
 		     !pte_replace(guard, was, (pte_t){ was.v ^ swap }))) {
 		irq_restore(flags);
@@ -372,7 +355,7 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 	stock->used -= nr_pages;
 	if (unlikely(nr_pages >= STOCK_SIZES || !in_one_table(guard, nr_pages + 1) ||
 		     was.v & AREA_MIXED ||
-		     (owns_frames(kind) && !stock_can_put(stock, nr_pages)))) {
+		     (owns_frames(kind) && nr_pages > stock_can_put(stock)))) {
 		irq_restore(flags);
 		return free_long(va, guard, owns_frames(kind));
 	}
@@ -388,8 +371,6 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 
 void vm_free_area(vaddr_t va, enum vm_kind kind)
 {
-	if (!IS_ALIGNED(va, PAGE_SIZE) || !guard_of(va))
-		bad_pointer(free_calls[kind], va);
 	free_area(va, kind);
 }
 
@@ -464,24 +445,6 @@ struct page *vmalloc_to_page(const void *p)
 			return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
 	}
 	return lookup_page((vaddr_t)p);
-}
-
-void vmalloc_stats(struct vmalloc_stats *stats)
-{
-	u64 largest = vmwindow_largest(&vmalloc_window);
-	struct stock_stats stock;
-
-	stock_stats(&stock);
-	*stats = (struct vmalloc_stats){
-		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
-		.areas = stock.live,
-		.used = stock.used,
-		.freed_areas = stock.areas,
-		.waiting = stock.waiting,
-		.frames = stock.frames,
-		.free = vmalloc_window.pages_free,
-		.largest = largest ? largest - 1 : 0,
-	};
 }
 
 void vmalloc_init(void)

@@ -35,7 +35,7 @@ static inline u64 show_pages(pte_t *entry, struct page *const *page, u64 nr, pgp
 	do {
 		if (unlikely(1u << page[i]->state & HIDDEN_STATES))
 			break;
-		pte_set(&entry[i], (pte_t){ leaf + (vaddr_t)page[i] * SCALE });
+		entry[i].v = leaf + (vaddr_t)page[i] * SCALE; /* publish() releases them all */
 	} while (++i);
 	return nr + i;
 }
@@ -90,10 +90,10 @@ void *vmap(struct page **pages, u64 count, pgprot_t prot)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
-	pte_t *guard;
-	vaddr_t va = is_data(prot) ? at_hand(stock, count, &guard) : 0;
+	vaddr_t va;
+	pte_t *guard = is_data(prot) ? at_hand(stock, count, &va) : NULL;
 
-	if (unlikely(!va)) {
+	if (unlikely(!guard)) {
 		irq_restore(flags);
 		return vmap_slow(pages, count, prot, VM_MAP, CALLER());
 	}

@@ -31,7 +31,7 @@
 #include <mm/vmstock.h>
 
 #define BULK 64		      /* frames or areas that change hands at a time */
-#define DEPOT_MAX (1ul << 16) /* areas in the depot */
+#define DEPOT_MAX (1ul << 16) /* areas in each list of the depot */
 
 struct vm_stock *vm_stocks[NR_CPUS];
 struct vmwindow vmalloc_window;
@@ -45,7 +45,6 @@ static struct spinlock tables_lock = SPINLOCK("vmalloc tables", LOCK_TABLES);
 
 static struct spinlock depot_lock = SPINLOCK("vmalloc depot", LOCK_DEPOT);
 static struct area_list depot[STOCK_LISTS]; /* depot_lock */
-static volatile u64 depot_areas;	    /* depot_lock to change it */
 static bool draining;			    /* one CPU at a time; atomic */
 
 /* The window */
@@ -103,36 +102,9 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 
 /* Lists of areas */
 
-static void push(struct area_list *list, vaddr_t va)
+static u64 nr_ready(const struct area_list *list)
 {
-	pte_set(window_entry(va), pte_make_note(list->first));
-	if (!list->first)
-		list->last = va;
-	list->first = va;
-	list->nr++;
-}
-
-static vaddr_t pop(struct area_list *list)
-{
-	vaddr_t va = list->first;
-
-	list->first = pte_get(window_entry(va)).v;
-	list->nr--;
-	return va;
-}
-
-/* Move all of one list in front of another. */
-static void splice(struct area_list *from, struct area_list *to)
-{
-	if (!from->first)
-		return;
-	if (to->first)
-		pte_set(window_entry(from->last), pte_make_note(to->first));
-	else
-		to->last = from->last;
-	to->first = from->first;
-	to->nr += from->nr;
-	*from = (struct area_list){ 0 };
+	return list->nr.ready - list->nr.head;
 }
 
 static u64 pages_of(vaddr_t va)
@@ -140,57 +112,63 @@ static u64 pages_of(vaddr_t va)
 	return pte_get(window_entry(va - PAGE_SIZE)).v >> AREA_PAGES_SHIFT;
 }
 
-/* Areas of one list into the depot, or up to BULK of them out of it. */
-static void depot_put(u64 list, struct area_list *areas)
+/* Up to nr areas to the front of another list: out of the depot or into it. */
+static void move(struct area_list *from, struct area_list *to, u64 nr)
 {
-	irqflags_t flags = spin_lock(&depot_lock);
+	irqflags_t flags;
 
-	depot_areas += areas->nr;
-	splice(areas, &depot[list]);
-	spin_unlock(&depot_lock, flags);
-}
+	if (!nr_ready(from))
+		return;
+	flags = spin_lock(&depot_lock);
+	for (vaddr_t va; nr && (va = list_first(from)); nr--) {
+		pte_t *entry = window_entry(va);
 
-static void depot_get(u64 list, struct area_list *areas)
-{
-	irqflags_t flags = spin_lock(&depot_lock);
-
-	for (u64 nr = MIN(BULK, depot[list].nr); nr--; depot_areas--)
-		push(areas, pop(&depot[list]));
+		list_pop(from, entry);
+		if (to->nr.head-- == to->nr.tail)
+			to->last = entry;
+		pte_set(entry, to->first);
+		to->first = pte_make_note(va);
+	}
 	spin_unlock(&depot_lock, flags);
 }
 
 /* Where larger areas share a list, only the first is looked at. */
-vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages)
+vaddr_t stock_get_area(u64 nr_pages)
 {
-	struct stock_list *list = stock_list(stock, nr_pages);
+	irqflags_t flags = irq_save();
+	struct vm_stock *stock = this_stock();
+	struct area_list *list = stock_list(stock, nr_pages);
+	vaddr_t va;
 
-	if (!list->ready.first && depot[list - stock->lists].nr)
-		depot_get(list - stock->lists, &list->ready);
-	if (!list->ready.first || pages_of(list->ready.first) != nr_pages)
-		return 0;
-	return pop(&list->ready);
+	if (!list_first(list))
+		move(&depot[list - stock->lists], list, BULK);
+	va = list_first(list);
+	if (va && pages_of(va) == nr_pages)
+		list_pop(list, window_entry(va));
+	else
+		va = 0;
+	irq_restore(flags);
+	return va ?: window_get(nr_pages, PAGE_SIZE, VMALLOC_START, VMALLOC_END);
 }
 
-/* Give areas back to the window until no more than so many are in the depot. Their pages. */
-static u64 trim_depot(u64 most)
+/* Give areas back to the window until there are no more than so many in a list. Their pages. */
+static u64 trim(struct area_list *list, u64 most)
 {
-	u64 released = 0, i = 0;
+	u64 released = 0;
 
-	while (depot_areas > most && i < STOCK_LISTS) {
+	while (nr_ready(list) > most) {
 		irqflags_t flags = spin_lock(&depot_lock);
-		vaddr_t va = depot[i].nr ? pop(&depot[i]) : 0;
+		vaddr_t va = list_first(list);
 		u64 nr_pages = va ? pages_of(va) : 0;
 
 		if (va) {
-			depot_areas--;
+			list_pop(list, window_entry(va));
 			pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
 			pte_set(window_entry(va), (pte_t){ 0 });
 		}
 		spin_unlock(&depot_lock, flags);
 		if (va)
 			window_put(va, nr_pages);
-		else
-			i++;
 		released += nr_pages;
 	}
 	return released;
@@ -200,7 +178,7 @@ static u64 trim_depot(u64 most)
 
 bool stock_refill(struct vm_stock *stock, u64 nr, bool exact)
 {
-	u64 room = stock->mask + 1 - (stock->tail - stock->head);
+	u64 room = stock->mask + 1 - (stock->frames.tail - stock->frames.head);
 	struct page *pages[BULK];
 
 	nr = MIN(room, exact ? MIN(nr, BULK) : BULK);
@@ -209,7 +187,7 @@ bool stock_refill(struct vm_stock *stock, u64 nr, bool exact)
 	__atomic_add_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
 	for (u64 i = nr; i-- > 0;) {
 		pages[i]->state = PG_VMALLOC;
-		stock->ring[--stock->head & stock->mask] =
+		stock->ring[--stock->frames.head & stock->mask] =
 			pte_make_leaf(page_to_phys(pages[i]), 1, PAGE_KERNEL);
 	}
 	return true;
@@ -218,11 +196,12 @@ bool stock_refill(struct vm_stock *stock, u64 nr, bool exact)
 /* Give up to BULK frames that are ready back to page_alloc. How many. */
 static u64 return_frames(struct vm_stock *stock, u64 keep)
 {
-	u64 ready = stock->ready - stock->head, nr = ready > keep ? MIN(ready - keep, BULK) : 0;
+	u64 ready = stock->frames.ready - stock->frames.head;
+	u64 nr = ready > keep ? MIN(ready - keep, BULK) : 0;
 	struct page *pages[BULK];
 
 	for (u64 i = 0; i < nr; i++) {
-		pte_t entry = stock->ring[stock->head++ & stock->mask];
+		pte_t entry = stock->ring[stock->frames.head++ & stock->mask];
 
 		pages[i] = pfn_to_page(paddr_to_pfn(pte_paddr(entry, 1)));
 		pages[i]->state = PG_ALLOC;
@@ -235,14 +214,17 @@ static u64 return_frames(struct vm_stock *stock, u64 keep)
 
 /* The flush */
 
-/* All that waits now is one batch, which the next flush ends. That flush's number. */
-static u64 close_batch(struct vm_stock *stock)
+/* All that waits here now is one batch, which the next flush ends. */
+static void close_batch(void *unused)
 {
-	stock->closed = stock->tail;
-	stock->closing = stock->waiting;
+	struct vm_stock *stock = this_stock();
+
+	(void)unused;
+	stock->frames.closed = stock->frames.tail;
+	stock->pages.closed = stock->pages.tail;
 	for (u64 i = 0; i < STOCK_LISTS; i++)
-		splice(&stock->lists[i].fresh, &stock->lists[i].closed);
-	return stock->flush = tlb_next_flush();
+		stock->lists[i].nr.closed = stock->lists[i].nr.tail;
+	stock->flush = tlb_next_flush();
 }
 
 /* If it has: what was in the batch is ready. Of what was ready before, long lists go to others. */
@@ -251,18 +233,18 @@ static void open_batch(struct vm_stock *stock)
 	if (!stock->flush || !tlb_flushed(stock->flush))
 		return;
 	stock->flush = 0;
-	stock->ready = stock->closed;
-	stock->waiting -= stock->closing;
 	stock->batch = MIN((stock->mask + 1) / 2, nr_free_pages() / (4ul * nr_cpus()));
-	tlb_count_released(stock->closing);
+	tlb_count_released(stock->pages.closed - stock->pages.ready);
+	stock->frames.ready = stock->frames.closed;
+	stock->pages.ready = stock->pages.closed;
 	for (u64 i = 0; i < STOCK_LISTS; i++) {
-		struct stock_list *list = &stock->lists[i];
+		struct area_list *list = &stock->lists[i];
 
-		if (!list->closed.first)
+		if (list->nr.ready == list->nr.closed)
 			continue;
-		if (list->ready.nr > (i < STOCK_SIZES ? BULK : 0))
-			depot_put(i, &list->ready);
-		splice(&list->closed, &list->ready);
+		if (nr_ready(list) > (i < STOCK_SIZES ? BULK : 0))
+			move(list, &depot[i], nr_ready(list));
+		list->nr.ready = list->nr.closed;
 	}
 }
 
@@ -270,18 +252,19 @@ static void open_batch(struct vm_stock *stock)
 static void at_flush(void)
 {
 	if (!this_stock()->flush)
-		close_batch(this_stock());
+		close_batch(NULL);
 }
 
 void stock_settle(bool full)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
+	u64 number;
 
 	open_batch(stock);
 	if (full || stock_due(stock)) {
-		u64 number = close_batch(stock);
-
+		close_batch(NULL);
+		number = stock->flush;
 		irq_restore(flags);
 		tlb_flush(number);
 		flags = irq_save();
@@ -292,25 +275,10 @@ void stock_settle(bool full)
 		flags = irq_save();
 	}
 	irq_restore(flags);
-	trim_depot(DEPOT_MAX);
+	trim(&depot[stock->pages.ready % STOCK_LISTS], DEPOT_MAX); /* one list at a time */
 }
 
 /* Draining */
-
-static void on_every_cpu(void (*fn)(void *))
-{
-	irqflags_t flags = irq_save();
-
-	fn(NULL);
-	on_other_cpus(fn, NULL);
-	irq_restore(flags);
-}
-
-static void close_here(void *unused)
-{
-	(void)unused;
-	close_batch(this_stock());
-}
 
 static void empty_here(void *unused)
 {
@@ -319,71 +287,84 @@ static void empty_here(void *unused)
 	(void)unused;
 	open_batch(stock);
 	for (u64 i = 0; i < STOCK_LISTS; i++)
-		if (stock->lists[i].ready.nr)
-			depot_put(i, &stock->lists[i].ready);
+		move(&stock->lists[i], &depot[i], nr_ready(&stock->lists[i]));
 	while (return_frames(stock, 0))
 		continue;
 }
 
 u64 stock_drain(void)
 {
-	u64 released;
+	u64 released = 0;
 
 	if (in_interrupt()) /* perhaps of a CPU that is draining */
 		return 0;
 	while (__atomic_exchange_n(&draining, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
-	on_every_cpu(close_here);
+	on_every_cpu(close_batch, NULL);
 	tlb_flush_all();
-	on_every_cpu(empty_here);
-	released = trim_depot(0);
+	on_every_cpu(empty_here, NULL);
+	for (u64 i = 0; i < STOCK_LISTS; i++)
+		released += trim(&depot[i], 0);
 	__atomic_store_n(&draining, false, __ATOMIC_RELEASE);
 	return released + tlb_free_tables();
 }
 
 /* Looking */
 
-void stock_stats(struct stock_stats *stats)
+/* Areas, in one CPU's lists or in the depot. */
+static u64 count_areas(const struct area_list *list)
 {
-	*stats = (struct stock_stats){ .areas = depot_areas,
-				       .frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED) };
-	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
+	u64 areas = 0;
+
+	for (u64 i = 0; i < STOCK_LISTS; i++, list++)
+		areas += list->nr.tail - list->nr.head;
+	return areas;
+}
+
+void vmalloc_stats(struct vmalloc_stats *stats)
+{
+	*stats = (struct vmalloc_stats){
+		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
+		.freed_areas = count_areas(depot),
+		.frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED),
+		.free = vmalloc_window.pages_free,
+		.largest = MAX(vmwindow_largest(&vmalloc_window), 1ul) - 1, /* less its guard */
+	};
+	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
 		const struct vm_stock *stock = vm_stocks[cpu];
 
-		for (u64 i = 0; stock && i < STOCK_LISTS; i++)
-			stats->areas += stock->lists[i].ready.nr + stock->lists[i].fresh.nr +
-					stock->lists[i].closed.nr;
-		stats->waiting += stock ? stock->waiting : 0;
-		stats->live += stock ? stock->areas : 0;
-		stats->used += stock ? stock->used : 0;
+		stats->areas += stock->areas;
+		stats->used += stock->used;
+		stats->freed_areas += count_areas(stock->lists);
+		stats->waiting += stock->pages.tail - stock->pages.ready;
 	}
 }
 
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg)
 {
-	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
+	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
 		const struct vm_stock *stock = vm_stocks[cpu];
 
-		for (u64 i = stock ? stock->head : 0; stock && i != stock->tail; i++)
+		for (u64 i = stock->frames.head; i != stock->frames.tail; i++)
 			fn(stock->ring[i & stock->mask], arg);
 	}
 }
 
 int stock_init(u32 cpu)
 {
-	struct vm_stock *stock = __get_free_pages(__GFP_ZERO, 2);
+	struct vm_stock *stock = kmalloc(sizeof(*stock), __GFP_ZERO);
+	pte_t *ring;
 	unsigned order = 0; /* of the ring */
 
-	_Static_assert(sizeof(*stock) <= PAGE_SIZE << 2, "that is enough");
 	while (order < 5 && nr_free_pages() >> (order + 11)) /* frames for 1/4 of memory */
 		order++;
-	if (stock)
-		stock->ring = __get_free_pages(GFP_KERNEL, order);
-	if (!stock || !stock->ring) {
-		if (stock)
-			free_pages(stock, 2);
+	ring = kmalloc(PAGE_SIZE << order, GFP_KERNEL);
+	if (!stock || !ring) {
+		kfree(stock);
+		kfree(ring);
 		return -ENOMEM;
 	}
+	stock->ring = ring;
 	stock->mask = (PAGE_SIZE << order) / sizeof(pte_t) - 1;
 	stock->batch = stock->mask / 2;
 	vm_stocks[cpu] = stock;

@@ -30,6 +30,16 @@ u64 nr_ipis(void); /* interrupts sent so far, each counted once for every CPU it
  */
 void on_other_cpus(void (*fn)(void *), void *arg);
 
+/* On this one, too, interrupts masked. */
+static inline void on_every_cpu(void (*fn)(void *), void *arg)
+{
+	irqflags_t flags = irq_save();
+
+	fn(arg);
+	on_other_cpus(fn, arg);
+	irq_restore(flags);
+}
+
 /* Do what another CPU asks, or PAUSE: for loops that wait for one. No lock held. */
 void cpu_serve(void);
 

@@ -8,27 +8,31 @@
 
 #include <mm/vmalloc.h>
 
-/* Areas' addresses, linked through the entries of their first pages. 0: the end. */
-struct area_list {
-	vaddr_t first, last;
-	u64 nr;
+/*
+ * How many things came and went, counted for ever: [head, ready) may be taken, the next flush ends
+ * the wait of [ready, closed), and [closed, tail) came since.
+ */
+struct queue {
+	u64 head, ready, closed, tail;
 };
+
+/* Areas' addresses: the entry of each one's first page, which is not present, leads to the next. */
+struct area_list {
+	struct queue nr;
+	pte_t first, *last; /* first leads to the first; the last leads nowhere yet */
+} aligned_to(64);
 
 #define STOCK_SIZES 128 /* with fewer pages, areas of each size have their own list */
 #define STOCK_LISTS (STOCK_SIZES + 32) /* larger ones share these */
 
 struct vm_stock {
-	/* A ring of frames as entries. [head, ready) may be taken, [ready, tail) wait for a flush. */
-	pte_t *ring;
-	u64 mask, head, ready, tail; /* counted for ever; where in the ring: & mask */
-	u64 waiting;		     /* pages unmapped and not yet flushed */
-	u64 batch;		     /* of which so many are worth a flush */
-	u64 closed, closing; /* the batch that is being flushed: [ready, closed), its pages */
-	u64 flush;	     /* the number of its flush; 0: there is no such batch */
-	s64 areas, used;     /* live areas and their pages: made here less freed here */
-	struct stock_list {
-		struct area_list ready, fresh, closed; /* closed: what waits in the batch */
-	} lists[STOCK_LISTS];
+	pte_t *ring; /* of frames, as entries: that of number n is ring[n & mask] */
+	u64 mask;
+	struct queue frames, pages; /* in the ring; unmapped: head has no meaning */
+	u64 batch;		    /* so many pages that wait are worth a flush */
+	u64 flush;	 /* the number of the flush that ends the closed batch; 0: there is none */
+	s64 areas, used; /* live areas and their pages: made here less freed here */
+	struct area_list lists[STOCK_LISTS];
 };
 extern struct vm_stock *vm_stocks[NR_CPUS];
 
@@ -37,56 +41,65 @@ static inline struct vm_stock *this_stock(void)
 	return vm_stocks[cpu_id()];
 }
 
-static inline struct stock_list *stock_list(struct vm_stock *stock, u64 nr_pages)
+static inline struct area_list *stock_list(struct vm_stock *stock, u64 nr_pages)
 {
 	return &stock->lists[nr_pages < STOCK_SIZES ? nr_pages : STOCK_SIZES + nr_pages % 32];
 }
 
-/* Addresses of an area of this size, its descriptor VM_FREED; 0: none in stock. */
-vaddr_t stock_get_area(struct vm_stock *stock, u64 nr_pages);
-
-/* An area that is VM_FREED, with nothing mapped any more, to wait for the flush. first: of va. */
-static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *first, u64 nr_pages)
+/* The first area of a list that may be taken; 0: none. */
+static inline vaddr_t list_first(const struct area_list *list)
 {
-	struct stock_list *list = stock_list(stock, nr_pages);
-
-	pte_set(first, pte_make_note(list->fresh.first));
-	if (!list->fresh.first)
-		list->fresh.last = va;
-	list->fresh.first = va;
-	list->fresh.nr++;
-	stock->waiting += nr_pages;
+	return list->nr.head != list->nr.ready ? list->first.v : 0;
 }
 
-static inline u64 stock_room(const struct vm_stock *stock)
+/* Take it; entry: of its first page. */
+static inline void list_pop(struct area_list *list, const pte_t *entry)
 {
-	return stock->head + stock->mask + 1 - stock->tail;
+	list->first = pte_get(entry);
+	list->nr.head++;
 }
 
-/* Can nr frames be moved at once? That is a question of how many there are, and of the ring's end. */
-static inline bool stock_can_get(const struct vm_stock *stock, u64 nr)
+/* An area that is VM_FREED, with nothing mapped any more, to wait for the flush. */
+static inline void stock_put_area(struct vm_stock *stock, vaddr_t va, pte_t *entry, u64 nr_pages)
 {
-	return nr <= stock->ready - stock->head && (stock->head & stock->mask) + nr <= stock->mask;
+	struct area_list *list = stock_list(stock, nr_pages);
+
+	pte_set(list->nr.head == list->nr.tail ? &list->first : list->last, pte_make_note(va));
+	list->last = entry;
+	list->nr.tail++;
+	stock->pages.tail += nr_pages;
 }
 
-static inline bool stock_can_put(const struct vm_stock *stock, u64 nr)
+/* Addresses for an area, its descriptor VM_FREED or nothing; 0: none. No lock, interrupts on or off. */
+vaddr_t stock_get_area(u64 nr_pages);
+
+/* How many frames can be moved at once: up to the ring's end those that there are, or have room. */
+static inline u64 stock_can_get(const struct vm_stock *stock)
 {
-	return stock->tail + nr <= stock->head + stock->mask &&
-	       (stock->tail & stock->mask) + nr <= stock->mask;
+	u64 head = stock->frames.head;
+
+	return MIN(stock->frames.ready - head, stock->mask + 1 - (head & stock->mask));
+}
+
+static inline u64 stock_can_put(const struct vm_stock *stock)
+{
+	u64 at = stock->frames.tail & stock->mask, in = stock->frames.tail - stock->frames.head;
+
+	return stock->mask + 1 - MAX(at, in);
 }
 
 /* So many frames into these entries; out of them, which are empty then. */
 static inline void stock_get_frames(struct vm_stock *stock, pte_t *to, u64 nr)
 {
-	pte_copy(to, &stock->ring[stock->head & stock->mask], nr);
-	stock->head += nr;
+	pte_copy(to, &stock->ring[stock->frames.head & stock->mask], nr);
+	stock->frames.head += nr;
 }
 
 static inline void stock_put_frames(struct vm_stock *stock, pte_t *from, u64 nr)
 {
-	pte_copy(&stock->ring[stock->tail & stock->mask], from, nr);
+	pte_copy(&stock->ring[stock->frames.tail & stock->mask], from, nr);
 	pte_clear(from, nr);
-	stock->tail += nr;
+	stock->frames.tail += nr;
 }
 
 /* More frames, for want of nr; exact: not more than nr. False: page_alloc has no more. */
@@ -95,7 +108,7 @@ bool stock_refill(struct vm_stock *stock, u64 nr, bool exact);
 /* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
 static inline bool stock_due(const struct vm_stock *stock)
 {
-	return stock->waiting > stock->batch || tlb_mode == TLB_EAGER;
+	return stock->pages.tail - stock->pages.ready > stock->batch || tlb_mode == TLB_EAGER;
 }
 
 void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */
@@ -106,14 +119,6 @@ u64 stock_drain(void);
 /* Fresh addresses with their page tables, not in stock; arguments as vmarea_alloc's. 0: no room. No lock. */
 vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);
 
-/* For stats and checks: all CPUs' and the depot's. */
-struct stock_stats {
-	u64 areas;	/* that are VM_FREED */
-	u64 waiting;	/* pages that are not flushed */
-	u64 frames;	/* that page_alloc gave: in rings, or mapped by areas */
-	s64 live, used; /* areas that are not VM_FREED, and their pages */
-};
-void stock_stats(struct stock_stats *stats);
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg);
 
 int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */
@@ -133,18 +138,20 @@ static inline u64 in_table(vaddr_t va, vaddr_t end)
 
 /*
  * Take what the stock has at hand: addresses, with the entries of guard and pages in one table, whose
- * place this CPU remembers. 0: go the long way.
+ * place this CPU remembers. Its guard's entry; NULL: go the long way.
  */
-static inline vaddr_t at_hand(struct vm_stock *stock, u64 nr_pages, pte_t **guard)
+static inline pte_t *at_hand(struct vm_stock *stock, u64 nr_pages, vaddr_t *va)
 {
-	vaddr_t va = nr_pages < STOCK_SIZES ? stock->lists[nr_pages].ready.first : 0;
+	struct area_list *list =
+		&stock->lists[nr_pages < STOCK_SIZES ? nr_pages : 0]; /* 0: empty */
+	pte_t *guard;
 
-	*guard = window_entry_cached(va - PAGE_SIZE);
-	if (unlikely(!*guard || !in_one_table(*guard, nr_pages + 1)))
-		return 0;
-	stock->lists[nr_pages].ready.first = pte_get(*guard + 1).v;
-	stock->lists[nr_pages].ready.nr--;
-	return va;
+	*va = list_first(list);
+	guard = *va ? window_entry(*va - PAGE_SIZE) : NULL;
+	if (unlikely(!guard || !in_one_table(guard, nr_pages + 1)))
+		return NULL;
+	list_pop(list, guard + 1);
+	return guard;
 }
 
 /* The area is complete. */

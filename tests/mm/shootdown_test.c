@@ -304,11 +304,11 @@ static bool is_kept(void)
 	bool ready = false;
 	u8 byte;
 
-	for (u64 i = stock->head; i < stock->ready; i++)
+	for (u64 i = stock->frames.head; i < stock->frames.ready; i++)
 		ready |= paddr_to_pfn(pte_paddr(stock->ring[i & stock->mask], 1)) ==
 			 page_to_pfn(held.page);
 	return !ready && held.page->state == PG_VMALLOC &&
-	       stock_list(vm_stocks[0], 2)->ready.first != (vaddr_t)held.p &&
+	       list_first(stock_list(vm_stocks[0], 2)) != (vaddr_t)held.p &&
 	       find_vm_area((vaddr_t)held.p, &area) && area.kind == VM_FREED &&
 	       (!probe_read((vaddr_t)held.p, &byte) || byte == 42);
 }
@@ -357,7 +357,7 @@ TEST(shootdown, what_comes_later_waits_longer)
 {
 	enum tlb_mode mode = tlb_mode;
 	char *p = vmalloc(3 * PAGE_SIZE), *q = vmalloc(3 * PAGE_SIZE), *r;
-	struct stock_list *list;
+	struct area_list *list;
 	irqflags_t flags;
 	bool waits;
 
@@ -370,7 +370,7 @@ TEST(shootdown, what_comes_later_waits_longer)
 	tlb_flush_all(); /* ends it */
 	vfree(q);
 	stock_settle(false);
-	waits = list->ready.first != (vaddr_t)q;
+	waits = list_first(list) != (vaddr_t)q;
 	r = vmalloc(3 * PAGE_SIZE);
 	irq_restore(flags);
 	tlb_mode = mode;
