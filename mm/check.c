@@ -198,7 +198,7 @@ u64 mm_check(complain_fn complain)
 	mm_audit = (struct mm_audit){ .tell = complain };
 	c = (struct census){ .area.kind = VM_FREED };
 	page_alloc_check();
-	mm_audit.faults += slab_check(complain);
+	slab_check();
 	vmwindow_check(&vmalloc_window);
 	for_each_block(unmark, NULL);
 	check_entries();

@@ -147,8 +147,7 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 
 int mm_cpu_init(u32 cpu)
 {
-	bool made = vm_stocks[cpu]; /* the last of the three */
+	bool made = vm_stocks[cpu]; /* the last of both */
 
-	return made || !(page_stock_init(cpu) || kmem_cpu_init(cpu) || stock_init(cpu)) ? 0 :
-											  -ENOMEM;
+	return made || !(magazines_init(cpu) || stock_init(cpu)) ? 0 : -ENOMEM;
 }

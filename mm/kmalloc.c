@@ -18,7 +18,6 @@ void slab_init(void)
 	static const char *const names[] = { KMALLOC_CLASSES(KMALLOC_NAME) };
 	static const u16 sizes[] = { KMALLOC_CLASSES(KMALLOC_SIZE) };
 
-	BUG_ON(kmem_cpu_init(0));
 	for (u64 i = 0, size = 0; i < ARRAY_SIZE(sizes); i++) {
 		u64 align = sizes[i] & -sizes[i]; /* the lowest bit set */
 
@@ -64,15 +63,12 @@ static struct page *large_block(const void *p)
 
 void kfree_large(const void *p)
 {
-	struct page *page = large_block(p);
-	unsigned order = page->order;
-	u16 was = PAGE_IS(PG_KMALLOC, order);
+	struct page *page;
 
-	/* Of two who free it at once, one changes its state. */
-	if (!__atomic_compare_exchange_n(&page->state_and_order, &was, PAGE_IS(PG_ALLOC, order),
-					 false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
-		large_block(p); /* panics */
-	__free_pages(page, order);
+	do /* of two who free it at once, one changes its state; the other panics here */
+		page = large_block(p);
+	while (!page_claim(page, page->order, PG_KMALLOC, PG_STOCK));
+	page_to_stock(page, page->order);
 }
 
 u64 ksize(const void *p)

@@ -12,12 +12,13 @@
  *
  * A free block hangs in its order's list by the struct page of its first frame. The other frames
  * are PG_TAIL, which is 0: at boot we write one struct page a block. That of a frame in a hole may
- * not even be mapped, so a buddy is looked at only inside the range of usable RAM that holds the
- * block. No free block crosses the end of one: the map has merged what can be merged.
+ * not even be mapped, so a buddy is looked at only if it is RAM. No free block spans two ranges of
+ * the map, which has merged what can be merged.
  *
- * In front of the lists, each CPU keeps a few free blocks of each order (PG_STOCK) that it alone
- * touches, with interrupts masked: most requests need no lock and no merging. They are given back
- * when a block is missing, and to count.
+ * In front of the lists, each CPU has a magazine for each order: a few free blocks (PG_STOCK) that it
+ * alone touches. Every block comes and goes through it, so most requests need no lock and no merging.
+ * An empty one is half filled from the lists, a full one half emptied, which takes the lock once for
+ * many; all are given back when a block is missing, and to count.
  *
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
  * half to keep) a die decides, and frames come as scattered as after weeks of use.
@@ -31,16 +32,17 @@
 #include <mm/page_alloc.h>
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
-static struct page_stats counted;		   /* page_lock; all but the states */
+static u64 listed;				   /* frames in them; page_lock */
 static u64 die;					   /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
-static u64 (*shrinkers[4])(void), nr_shrinkers;
+static u64 (*shrinkers[4])(void), nr_shrinkers, nr_frames;
 
-struct page_stock *page_stocks[NR_CPUS];
-_Static_assert(sizeof(struct page_stock[MAX_ORDER + 1]) <= PAGE_SIZE, "stocks fit in a frame");
+static struct magazine of_cpu_0[NR_MAGAZINES];
+struct magazine *magazines[NR_CPUS] = { of_cpu_0 };
 struct page *main_first;
 vaddr_t main_start;
-u64 main_pages, (*mm_injector)(bool object, u64 nr);
+u64 main_pages;
+bool (*mm_injector)(bool object);
 
 /* The range of RAM that holds this frame, or NULL. */
 static const struct memrange *ram_range(u64 pfn)
@@ -58,23 +60,21 @@ bool pfn_valid(u64 pfn)
 
 u64 nr_free_pages(void)
 {
-	u64 nr = __atomic_load_n(&counted.free, __ATOMIC_RELAXED);
+	u64 nr = __atomic_load_n(&listed, __ATOMIC_RELAXED);
 
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
-		for (unsigned order = 0; page_stocks[cpu] && order <= MAX_ORDER; order++)
-			nr += (u64)page_stocks[cpu][order].nr << order;
+		for (unsigned order = 0; order <= MAX_ORDER; order++)
+			nr += (u64)magazines[cpu][KMEM_MAX_CACHES + 1 + order].nr << order;
 	return nr;
 }
 
 struct page *page_head(u64 pfn)
 {
-	const struct memrange *range = ram_range(pfn);
-
-	for (unsigned order = 0; range && order <= MAX_ORDER; order++) {
+	for (unsigned order = 0; order <= MAX_ORDER; order++) {
 		u64 head = ALIGN_DOWN(pfn, 1ul << order);
 		struct page *page = pfn_to_page(head);
 
-		if (head < range->start >> PAGE_SHIFT)
+		if (!pfn_valid(head))
 			break;
 		if (page->state != PG_TAIL && head + (1ul << page->order) > pfn)
 			return page;
@@ -107,16 +107,14 @@ static void list_add(struct page *page, unsigned order)
 {
 	page->state_and_order = PAGE_IS(PG_FREE, order);
 	page_list_add(&free_lists[order], page, roll(2));
-	counted.free_blocks[order]++;
-	counted.free += 1ul << order;
+	listed += 1ul << order;
 }
 
 static void list_remove(struct page *page, unsigned order)
 {
 	page->state = PG_TAIL;
 	page_list_remove(&free_lists[order], page);
-	counted.free_blocks[order]--;
-	counted.free -= 1ul << order;
+	listed -= 1ul << order;
 }
 
 /* Take one block off the lists, split as needed; it is PG_STOCK till it has an owner. page_lock held. */
@@ -133,7 +131,7 @@ static struct page *take_block(unsigned order)
 	pfn = roll(2) ? free_lists[from].last : free_lists[from].first;
 	list_remove(pfn_to_page(pfn), from);
 	while (from-- > order) {
-		pfn |= (u64)roll(2) << from; /* the half to keep */
+		pfn |= (u64)!roll(2) << from; /* which half to keep: magazines reverse the order */
 		list_add(pfn_to_page(pfn ^ (1ul << from)), from);
 	}
 	pfn_to_page(pfn)->state_and_order = PAGE_IS(PG_STOCK, order);
@@ -141,122 +139,96 @@ static struct page *take_block(unsigned order)
 }
 
 /* The buddy of this block, if it is free and whole. */
-static struct page *free_buddy(u64 pfn, unsigned order, const struct memrange *range)
+static struct page *free_buddy(u64 pfn, unsigned order)
 {
-	u64 buddy = pfn ^ (1ul << order), pa = buddy << PAGE_SHIFT;
+	u64 buddy = pfn ^ (1ul << order);
 	struct page *page = pfn_to_page(buddy);
 
-	if (order == MAX_ORDER || pa < range->start || pa >= range->end)
+	if (order == MAX_ORDER || !pfn_valid(buddy))
 		return NULL;
 	return page->state == PG_FREE && page->order == order ? page : NULL;
 }
 
-/* Put a block, now PG_TAIL, back, merged with its buddies as far as that goes. page_lock held. */
-static void put_block(u64 pfn, unsigned order, const struct memrange *range)
+/* Put a PG_STOCK block back, merged with its buddies. False: it is none. page_lock held. */
+static bool put_block(struct page *page, unsigned order)
 {
 	struct page *buddy;
 
-	for (; (buddy = free_buddy(pfn, order, range)); order++) {
+	if (!page_claim(page, order, PG_STOCK, PG_TAIL))
+		return false;
+	for (; (buddy = free_buddy(page_to_pfn(page), order)); order++) {
 		list_remove(buddy, order);
-		pfn = MIN(pfn, page_to_pfn(buddy));
+		page = MIN(page, buddy);
 	}
-	list_add(pfn_to_page(pfn), order);
+	list_add(page, order);
+	return true;
 }
 
-/* Take up to nr blocks, holding the lock once; none, if there cannot be enough. */
-static u64 take(unsigned order, u64 nr, struct page **pages)
+static _Noreturn void bad_free(struct page *page, unsigned order)
 {
-	irqflags_t flags = spin_lock(&page_lock);
-	u64 got = 0;
-
-	if (order <= MAX_ORDER && nr << order <= counted.free)
-		while (got < nr && (pages[got] = take_block(order)))
-			got++;
-	spin_unlock(&page_lock, flags);
-	return got;
-}
-
-/* Free one block in that state, or say why not. page_lock held. */
-static const char *give_block(struct page *page, unsigned order, enum page_state state)
-{
-	u64 pfn = page_to_pfn(page);
-	const struct page *head = pfn_valid(pfn) && page->state ? page : page_head(pfn);
-
-	if (!head || !IS_ALIGNED((vaddr_t)page, sizeof(*page)))
-		return "is not the struct page of a frame of RAM";
-	if (head == page && order <= MAX_ORDER && page_claim(page, order, state, PG_TAIL)) {
-		if (CHECKING)
-			memset(page_address(page), JUNK, PAGE_SIZE << order);
-		put_block(pfn, order, ram_range(pfn));
-		return NULL;
-	}
-	if (head->state == PG_FREE || head->state == PG_STOCK)
-		return "is free already";
-	if (head->state == PG_RESERVED)
-		return "was never handed out";
-	if (head->state != PG_ALLOC)
-		return "belongs to a part of mm/, which frees it itself";
-	return "is not a block as it was allocated";
-}
-
-/* Free blocks, holding the lock once. A wrong one panics (unlocked); those before it stay free. */
-static void give(unsigned order, u64 nr, struct page **pages, enum page_state state)
-{
-	irqflags_t flags = spin_lock(&page_lock);
-	const char *wrong = NULL;
+	bool is_one = IS_ALIGNED((vaddr_t)page, sizeof(*page));
+	const struct page *head = is_one ? page_head(page_to_pfn(page)) : NULL;
+	enum page_state state = head ? head->state : PG_TAIL;
 	char text[PAGE_TEXT];
-	u64 i = 0;
 
-	while (i < nr && !(wrong = give_block(pages[i], order, state)))
-		i++;
-	spin_unlock(&page_lock, flags);
-	if (wrong)
-		panic("__free_pages: page %p, order %u, %s\n  %s\n"
-		      "  free a block once, with the page and the order of its alloc_pages",
-		      (void *)pages[i], order, wrong, page_text(text, pages[i]));
+	panic("__free_pages: page %p, order %u, %s\n  %s\n"
+	      "  free a block once, with the page and the order of its alloc_pages",
+	      (void *)page, order,
+	      !head				    ? "is not the struct page of a frame of RAM" :
+	      state == PG_FREE || state == PG_STOCK ? "is free already" :
+	      state == PG_RESERVED		    ? "was never handed out" :
+	      state == PG_ALLOC			    ? "is not a block as it was allocated" :
+				  "belongs to a part of mm/, which frees it itself",
+	      page_text(text, page));
 }
 
-/* Stocks */
+/* Magazines */
+
+/* Half fill this CPU's and take one block; NULL: there is none. */
+static struct page *refill(unsigned order)
+{
+	irqflags_t flags = spin_lock(&page_lock);
+	struct magazine *m = block_magazine(order);
+	struct page *page;
+
+	while (m->nr <= m->most / 2 && (page = take_block(order)))
+		m->item[m->nr++] = page;
+	page = magazine_pop(m);
+	spin_unlock(&page_lock, flags);
+	return page;
+}
 
 /*
- * Give blocks back to the lists until no more than nr are left. Between lists and owner all are
- * PG_STOCK, also under way: who frees one twice must not find it PG_ALLOC. Interrupts masked.
+ * Give a block back to the lists, and of this CPU's all but so many. Between lists and owner they are
+ * PG_STOCK, also under way: who frees one twice must not find it PG_ALLOC.
  */
-static void cut_stock(struct page_stock *stock, u32 nr)
+void give_blocks(struct page *page, unsigned order, u32 left)
 {
-	u32 had = stock->nr;
+	irqflags_t flags = spin_lock(&page_lock);
+	struct magazine *m = block_magazine(order);
+	bool ok;
 
-	if (had <= nr)
-		return;
-	stock->nr = nr;
-	give(stock->page[nr]->order, had - nr, stock->page + nr, PG_STOCK);
+	while ((ok = put_block(page, order)) && m->nr > left)
+		page = m->item[--m->nr];
+	spin_unlock(&page_lock, flags);
+	if (!ok)
+		bad_free(page, order);
 }
 
-/* This block and half of the stock go back to the lists. */
-void page_stock_full(struct page *page, unsigned order)
+static void empty_here(void *unused)
 {
-	irqflags_t flags = irq_save();
-	struct page_stock *stock = page_stocks[cpu_id()] + order;
-
-	cut_stock(stock, stock->max / 2);
-	give(order, 1, &page, PG_STOCK);
-	irq_restore(flags);
-}
-
-static void empty_stock(void *unused)
-{
-	irqflags_t flags = irq_save();
+	struct page *page;
 
 	(void)unused;
 	for (unsigned order = 0; order <= MAX_ORDER; order++)
-		cut_stock(page_stocks[cpu_id()] + order, 0);
-	irq_restore(flags);
+		if ((page = magazine_pop(block_magazine(order))))
+			give_blocks(page, order, 0);
 }
 
 void drain_all_pages(void)
 {
-	empty_stock(NULL);
-	on_other_cpus(empty_stock, NULL);
+	empty_here(NULL);
+	on_other_cpus(empty_here, NULL);
 }
 
 void register_shrinker(u64 (*fn)(void))
@@ -265,68 +237,61 @@ void register_shrinker(u64 (*fn)(void))
 	shrinkers[nr_shrinkers++] = fn;
 }
 
-/* All nr blocks, or none. Returns how many. */
-static u64 alloc_blocks(gfp_t gfp, unsigned order, u64 nr, struct page **pages, vaddr_t owner)
+/* Get back what others keep, as far as the caller may wait for them. */
+static void reclaim(gfp_t gfp)
 {
-	u64 allowed = CHECKING && mm_injector ? mm_injector(false, nr) : nr;
-	u64 got = take(order, allowed, pages);
-
-	if (got < allowed) {
-		if (!(gfp & __GFP_NORECLAIM) && !in_interrupt()) {
-			for (u64 i = 0; i < nr_shrinkers; i++)
-				shrinkers[i]();
-			on_other_cpus(empty_stock, NULL);
-		}
-		empty_stock(NULL);
-		got += take(order, allowed - got, pages + got);
+	if (gfp & __GFP_NORECLAIM || in_interrupt()) {
+		empty_here(NULL);
+		return;
 	}
-	if (got < nr) {
-		give(order, got, pages, PG_STOCK);
-		return 0;
-	}
-	for (u64 i = 0; i < nr; i++) {
-		page_set_owner(pages[i], PG_ALLOC, owner);
-		if (gfp & __GFP_ZERO)
-			memset(page_address(pages[i]), 0, PAGE_SIZE << order);
-	}
-	return nr;
+	for (u64 i = 0; i < nr_shrinkers; i++)
+		shrinkers[i]();
+	drain_all_pages();
 }
 
-/* For want of stock: what this takes besides one block is what the next ones find there. */
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 {
-	struct page_stock *stock;
 	struct page *page;
-	irqflags_t flags;
 
-	if (!alloc_blocks(gfp, order, 1, &page, owner))
+	if (order > MAX_ORDER || (CHECKING && mm_injector && mm_injector(false)))
 		return NULL;
-	flags = irq_save();
-	stock = page_stocks[cpu_id()] + order;
-	if (!stock->nr)
-		stock->nr = take(order, stock->max / 2, stock->page);
-	irq_restore(flags);
+	page = refill(order);
+	if (!page) {
+		reclaim(gfp);
+		page = refill(order);
+	}
+	if (page)
+		page_set_owner(page, PG_ALLOC, owner);
+	if (page && gfp & __GFP_ZERO)
+		memset(page_address(page), 0, PAGE_SIZE << order);
 	return page;
 }
 
-/* Of another range of RAM than the largest; or it is none that may be freed, which give() tells. */
+/* Of another range of RAM than the largest; or it is none that may be freed. */
 void free_pages_slow(struct page *page, unsigned order)
 {
-	if (order <= MAX_ORDER && IS_ALIGNED((vaddr_t)page, sizeof(*page)) &&
-	    pfn_valid(page_to_pfn(page)) && page_claim(page, order, PG_ALLOC, PG_STOCK))
-		page_to_stock(page, order);
-	else
-		give(order, 1, &page, PG_ALLOC);
+	if (order > MAX_ORDER || !IS_ALIGNED((vaddr_t)page, sizeof(*page)) ||
+	    !pfn_valid(page_to_pfn(page)) || !page_claim(page, order, PG_ALLOC, PG_STOCK))
+		bad_free(page, order);
+	page_to_stock(page, order);
 }
 
 u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
 {
-	return alloc_blocks(gfp, 0, nr_pages, pages, CALLER());
+	u64 got = 0;
+
+	while (got < nr_pages && nr_pages <= nr_frames && (pages[got] = alloc_pages(gfp, 0)))
+		page_set_owner(pages[got++], PG_ALLOC, CALLER());
+	if (got == nr_pages)
+		return got;
+	free_pages_bulk(got, pages);
+	return 0;
 }
 
 void free_pages_bulk(u64 nr_pages, struct page **pages)
 {
-	give(0, nr_pages, pages, PG_ALLOC);
+	for (u64 i = 0; i < nr_pages; i++)
+		__free_pages(pages[i], 0);
 }
 
 void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg)
@@ -365,78 +330,78 @@ void page_stats(struct page_stats *stats)
 	spin_unlock(&page_lock, flags);
 }
 
-/* Is this the pfn of a block that may stand beside page in a list, or 0? */
-static bool is_mate(u32 pfn, const struct page *page)
+u64 page_list_count(const struct page_list *list, u16 state_and_order)
 {
-	return !pfn || (pfn_valid(pfn) && pfn_to_page(pfn)->state == page->state &&
-			pfn_to_page(pfn)->order == page->order);
+	u32 pfn = list->first, last = 0;
+	u64 nr = 0;
+
+	while (pfn && pfn_valid(pfn) && pfn_to_page(pfn)->prev == last &&
+	       pfn_to_page(pfn)->state_and_order == state_and_order) {
+		last = pfn;
+		pfn = pfn_to_page(pfn)->next;
+		nr++;
+	}
+	return pfn || last != list->last ? ~0ul : nr;
 }
 
-bool page_list_holds(const struct page_list *list, const struct page *page)
-{
-	u32 pfn = page_to_pfn(page);
-
-	return is_mate(page->next, page) && is_mate(page->prev, page) &&
-	       (page->next ? pfn_to_page(page->next)->prev : list->last) == pfn &&
-	       (page->prev ? pfn_to_page(page->prev)->next : list->first) == pfn;
-}
-
-static void audit_block(struct page *page, u64 nr, void *found)
+static void audit_block(struct page *page, u64 nr, void *unused)
 {
 	u64 pfn = page_to_pfn(page);
-	const struct memrange *range = ram_range(pfn);
-	bool usable = range->type == MEM_USABLE, sound;
+	bool usable = ram_range(pfn)->type == MEM_USABLE, sound;
 
+	(void)unused;
 	sound = page->state > PG_TAIL && page->state < PG_NR_STATES && page->order <= MAX_ORDER &&
 		nr == 1ul << page->order && IS_ALIGNED(pfn, nr) &&
-		usable == (page->state != PG_RESERVED);
-	if (sound && page->state == PG_FREE)
-		sound = page_list_holds(&free_lists[page->order], page) &&
-			!free_buddy(pfn, page->order, range);
+		usable == (page->state != PG_RESERVED) &&
+		(page->state != PG_FREE || !free_buddy(pfn, page->order));
 	for (u64 i = 1; i < nr; i++)
 		sound &= page[i].state == PG_TAIL;
 	if (!sound)
 		COMPLAIN("page_alloc: frame 0x%lx, %s RAM: state %u, order %u is unsound", pfn,
 			 usable ? "usable" : "reserved", page->state, page->order);
-	count_block(page, nr, found);
 }
 
 void page_alloc_check(void)
 {
-	struct page_stats found = { 0 };
+	struct page_stats found;
 
-	drain_all_pages(); /* what they held must then be whole in the lists */
-	for_each_block(audit_block, &found);
-	if (memcmp(&found, &counted, offsetof(struct page_stats, state)))
-		COMPLAIN("page_alloc: %lu frames, %lu free (or orders) are recounted as %lu, %lu",
-			 counted.total, counted.free, found.total, found.free);
+	page_stats(&found); /* what magazines held must then be whole in the lists */
+	for_each_block(audit_block, NULL);
+	check_equal("frames", found.total, nr_frames);
+	check_equal("free frames", found.free, listed);
+	for (unsigned order = 0; order <= MAX_ORDER; order++)
+		check_equal("free blocks of an order, and in its list", found.free_blocks[order],
+			    page_list_count(&free_lists[order], PAGE_IS(PG_FREE, order)));
 }
 
 /* Free a range of usable RAM in the largest aligned blocks, the highest first. */
 static void adopt(u64 pfn, u64 end)
 {
+	if (end - pfn > main_pages) {
+		main_first = pfn_to_page(pfn);
+		main_start = (vaddr_t)page_address(main_first);
+		main_pages = end - pfn;
+	}
 	while (pfn < end) {
 		unsigned order = MIN(__builtin_ctzl(end), MAX_ORDER);
 
-		while (end - pfn < 1ul << order)
-			order--;
+		order = MIN(order, 63u - __builtin_clzl(end - pfn));
 		end -= 1ul << order;
 		list_add(pfn_to_page(end), order);
 	}
 }
 
-int page_stock_init(u32 cpu)
+int magazines_init(u32 cpu)
 {
-	struct page *page;
+	struct magazine *m = __get_free_pages(GFP_KERNEL, 3);
 
-	if (!take(0, 1, &page))
-		return -ENOMEM;
-	page_set_owner(page, PG_ALLOC, CALLER());
-	page_stocks[cpu] = memset(page_address(page), 0, PAGE_SIZE);
-	for (unsigned order = 0; order <= MAX_ORDER; order++) /* 1/64 of memory an order, at most */
-		page_stocks[cpu][order].max =
-			MIN(counted.total >> (order + 6), MAX(STOCK_BLOCKS >> order, 1ul));
-	return 0;
+	_Static_assert(sizeof(*m) * NR_MAGAZINES <= PAGE_SIZE << 3, "all of a CPU's");
+	for (u32 i = 0; m && i < NR_MAGAZINES; i++) {
+		m[i] = of_cpu_0[i];
+		m[i].nr = 0;
+	}
+	magazines[cpu] = m;
+	return m ? 0 : -ENOMEM;
 }
 
 void page_alloc_init(u64 shuffle_seed)
@@ -447,14 +412,12 @@ void page_alloc_init(u64 shuffle_seed)
 
 		if (r->type == MEM_USABLE)
 			adopt(pfn, end);
-		if (r->type == MEM_USABLE && end - pfn > main_pages) {
-			main_first = pfn_to_page(pfn);
-			main_start = (vaddr_t)page_address(main_first);
-			main_pages = end - pfn;
-		}
-		while (r->type != MEM_USABLE && memmap_is_ram(r->type) && pfn < end)
-			pfn_to_page(pfn++)->state = PG_RESERVED;
+		else if (memmap_is_ram(r->type))
+			while (pfn < end)
+				pfn_to_page(pfn++)->state = PG_RESERVED;
 	}
-	counted.total = counted.free;
-	BUG_ON(page_stock_init(0));
+	nr_frames = listed;
+	for (unsigned order = 0; order <= MAX_ORDER; order++) /* 1/64 of memory, at most */
+		block_magazine(order)->most =
+			MIN(nr_frames >> (order + 6), MAX(MAGAZINE_ITEMS >> order, 1ul));
 }

@@ -10,10 +10,8 @@
  *
  * Slabs with free objects are in their cache's list. At most one is empty, and last.
  *
- * In front of the slabs, each CPU has a magazine for each cache (Bonwick and Adams, USENIX 2001): a
- * stack of free objects that it alone touches, with interrupts masked. An empty one is half filled
- * from slabs, a full one half emptied, which takes the lock once for many objects. To the slabs,
- * what lies in a magazine is in use.
+ * In front of the slabs, each CPU has a magazine for each cache, as for blocks of frames (page_alloc.c).
+ * To the slabs, what lies in a magazine is in use.
  *
  * A free object, in a slab or a magazine, begins with its mark: its address, XOR a number drawn at
  * boot. kfree exchanges the mark in. If it was there already, the object was free: of two CPUs that
@@ -22,6 +20,7 @@
  */
 #include <kernel/panic.h>
 #include <kernel/random.h>
+#include <mm/mm.h>
 #include <mm/slab.h>
 
 #define NR_NUMBERS (KMEM_MAX_CACHES + 1) /* caches' numbers; 0 is nobody's */
@@ -42,7 +41,6 @@ static struct kmem_cache {
 	struct magazine empty;	  /* what a CPU's is at first */
 } caches[NR_NUMBERS] = { [0 ... KMEM_MAX_CACHES] = { .lock = SPINLOCK("kmem_cache", LOCK_SLAB) } };
 
-struct magazine *kmem_magazines[NR_CPUS];
 static u64 cookie, slabs_freed;
 
 /* page->slab_cache, by one load and one shift, of which the compiler makes more. */
@@ -66,27 +64,28 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 {
 	u64 step = ALIGN_UP(bytes, MAX(align, 8ul)), n = PAGE_SIZE / MAX(step, 8ul);
 	u64 bits = n <= 32 ? PAGE_SIZE : PAGE_SIZE - (n + 31) / 32 * sizeof(u32);
-	struct kmem_cache *cache = caches;
-	const char *nobody;
+	struct kmem_cache *cache = caches + 1;
 
 	if (bytes < 8 || bytes > 2048 || align > 2048 || (align & (align - 1) && align))
 		return NULL;
-	do {
-		nobody = NULL;
+	if (!cookie) {
+		u64 seed = cycles();
+
+		cookie = random_next(&seed);
+	}
+	while (!__sync_bool_compare_and_swap(&cache->now.name, NULL, name))
 		if (++cache == caches + NR_NUMBERS)
 			return NULL;
-	} while (!__atomic_compare_exchange_n(&cache->now.name, &nobody, name, false,
-					      __ATOMIC_ACQUIRE, __ATOMIC_RELAXED));
 	cache->now.bytes = step; /* one by one: without its name, another CPU could take it */
 	cache->now.per_slab = bits / step;
 	cache->now.allocs = cache->now.frees = 0;
 	cache->bits = bits % PAGE_SIZE;
-	cache->empty = (struct magazine){ .most = MIN(MAGAZINE_OBJECTS, 16 * KiB / step),
+	cache->empty = (struct magazine){ .most = MIN(MAGAZINE_ITEMS, 16 * KiB / step),
 					  .scale = SCALE(step),
 					  .limit = cache->now.per_slab << 19 };
 	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
-		if (kmem_magazines[cpu])
-			kmem_magazines[cpu][cache - caches] = cache->empty;
+		if (magazines[cpu])
+			magazines[cpu][cache - caches] = cache->empty;
 	return cache;
 }
 
@@ -182,16 +181,16 @@ static _Noreturn noinline void bad_free(const struct kmem_cache *cache, const vo
 
 /* Magazines */
 
-/* Give objects of this CPU's magazine back to their slabs, until only so many are left. */
-static void empty(struct kmem_cache *cache, u32 left)
+/* Give objects of this CPU's back to their slabs, until so many are left. */
+static void trim(struct kmem_cache *cache, u32 nr)
 {
 	irqflags_t flags = spin_lock(&cache->lock);
-	struct magazine *m = &kmem_magazines[cpu_id()][cache - caches];
+	struct magazine *m = &magazines[cpu_id()][cache - caches];
 	void *object = NULL;
 	bool ok = true;
 
-	while (ok && m->nr > left)
-		ok = give_object(cache, object = m->object[--m->nr]);
+	while (ok && m->nr > nr)
+		ok = give_object(cache, object = m->item[--m->nr]);
 	spin_unlock(&cache->lock, flags);
 	if (!ok)
 		bad_free(cache, object, "is free already");
@@ -199,16 +198,16 @@ static void empty(struct kmem_cache *cache, u32 left)
 
 static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 {
+	struct magazine *m = &magazines[cpu_id()][cache - caches];
 	void *object;
 
 	do {
 		irqflags_t flags = spin_lock(&cache->lock);
-		struct magazine *m = &kmem_magazines[cpu_id()][cache - caches];
 
 		while (m->nr <= m->most / 2 && (object = take_object(cache)))
-			m->object[m->nr++] = object;
-		spin_unlock(&cache->lock, flags);
+			m->item[m->nr++] = object;
 		object = kmem_pop(cache - caches);
+		spin_unlock(&cache->lock, flags);
 	} while (!object && add_slab(cache, gfp));
 	return object;
 }
@@ -217,7 +216,7 @@ void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
 	void *object;
 
-	if (CHECKING && mm_injector && !mm_injector(true, 1))
+	if (CHECKING && mm_injector && mm_injector(true))
 		return NULL;
 	object = kmem_pop(cache - caches);
 	if (!object)
@@ -234,7 +233,7 @@ void *kmem_alloc_slow(u32 number, gfp_t gfp)
 static inline bool free_here(u64 number, void *p)
 {
 	irqflags_t flags = irq_save();
-	struct magazine *m = &kmem_magazines[cpu_id()][number];
+	struct magazine *m = &magazines[cpu_id()][number];
 	bool fits = AT_SCALE(p, m->scale) < m->limit && m->nr < m->most;
 	u64 mark = mark_of(p);
 
@@ -244,7 +243,7 @@ static inline bool free_here(u64 number, void *p)
 			bad_free(&caches[number], p, "is free already");
 		if (CHECKING)
 			memset((u64 *)p + 1, JUNK, caches[number].now.bytes - sizeof(mark));
-		m->object[m->nr++] = p;
+		m->item[m->nr++] = p;
 	}
 	irq_restore(flags);
 	return fits;
@@ -260,7 +259,7 @@ static noinline void free_slow(void *p)
 	while (cache && !free_here(cache - caches, p)) {
 		if (AT_SCALE(p, cache->empty.scale) >= cache->empty.limit)
 			bad_free(cache, p, "is not where an object begins");
-		empty(cache, cache->empty.most / 2);
+		trim(cache, cache->empty.most / 2);
 	}
 }
 
@@ -295,8 +294,8 @@ static void empty_here(void *unused)
 {
 	(void)unused;
 	for (u64 i = 1; i < NR_NUMBERS; i++)
-		if (kmem_magazines[cpu_id()][i].nr)
-			empty(&caches[i], 0);
+		if (magazines[cpu_id()][i].nr)
+			trim(&caches[i], 0);
 }
 
 u64 kmem_cache_shrink_all(void)
@@ -334,71 +333,48 @@ bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 		return false;
 	*stats = caches[i].now;
 	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
-		stats->in_use -= kmem_magazines[cpu][i].nr;
+		stats->in_use -= magazines[cpu][i].nr;
 	return true;
 }
 
-struct audit {
-	complain_fn complain;
-	u64 faults;
-	u64 slabs[NR_NUMBERS], objects[NR_NUMBERS], partial[NR_NUMBERS];
+struct recount {
+	u64 slabs, in_use, partial;
 };
 
-static void audit_slab(struct page *page, u64 nr, void *arg)
+static void audit_slab(struct page *page, u64 nr, void *recounts)
 {
-	struct audit *audit = arg;
+	struct recount *found = (struct recount *)recounts + page->slab_cache;
 	const struct kmem_cache *cache = &caches[page->slab_cache];
-	u32 nr_free = 0, used = page->slab_used, sound;
+	u32 nr_free = 0, used = page->slab_used;
 
 	if (page->state != PG_SLAB)
 		return;
 	for (u32 i = 0; i < cache->now.per_slab; i++)
 		nr_free += slab_bitmap(cache, page)[i / 32] >> i % 32 & 1;
-	sound = nr_free + used == cache->now.per_slab;
-	sound &= !nr_free || page_list_holds(&cache->partial, page);
-	if (!sound && ++audit->faults)
-		audit->complain("slab: frame 0x%lx of %s is unsound: %u objects used, %u free",
-				page_to_pfn(page), cache->now.name, used, nr_free);
-	audit->slabs[page->slab_cache] += nr;
-	audit->objects[page->slab_cache] += used;
-	audit->partial[page->slab_cache] += nr_free != 0;
+	if (nr_free + used != cache->now.per_slab)
+		COMPLAIN("slab: frame 0x%lx of %s is unsound: %u objects used, %u free",
+			 page_to_pfn(page), cache->now.name, used, nr_free);
+	found->slabs += nr;
+	found->in_use += used;
+	found->partial += nr_free != 0;
 }
 
-u64 slab_check(complain_fn complain)
+void slab_check(void)
 {
-	struct audit audit = { .complain = complain };
+	struct recount found[NR_NUMBERS] = { 0 };
 
 	kmem_cache_shrink_all(); /* panics if an object was in two magazines */
-	for_each_block(audit_slab, &audit);
+	for_each_block(audit_slab, found);
 	for (unsigned i = 1; i < NR_NUMBERS; i++) {
 		const struct kmem_stats *now = &caches[i].now;
-		u64 slabs = audit.slabs[i], objects = audit.objects[i], listed = 0;
+		u64 listed = page_list_count(&caches[i].partial, PAGE_IS(PG_SLAB, 0));
 
-		for (u32 pfn = caches[i].partial.first; pfn && listed <= slabs; listed++)
-			pfn = pfn_to_page(pfn)->next;
-		if ((slabs != now->slabs || objects != now->in_use || listed != audit.partial[i]) &&
-		    ++audit.faults)
-			complain(
+		if (found[i].slabs != now->slabs || found[i].in_use != now->in_use ||
+		    found[i].partial != listed)
+			COMPLAIN(
 				"slab: %s counts %lu slabs, %lu listed as partly used, %lu objects; "
 				"there are %lu, %lu, %lu",
-				now->name, now->slabs, listed, now->in_use, slabs, audit.partial[i],
-				objects);
+				now->name, now->slabs, listed, now->in_use, found[i].slabs,
+				found[i].partial, found[i].in_use);
 	}
-	return audit.faults;
-}
-
-int kmem_cpu_init(u32 cpu)
-{
-	struct magazine *magazines = __get_free_pages(GFP_KERNEL, 2);
-
-	_Static_assert(sizeof(*magazines) * NR_NUMBERS == PAGE_SIZE << 2, "64 of 256 bytes");
-	for (u32 i = 0; magazines && i < NR_NUMBERS; i++)
-		magazines[i] = caches[i].empty;
-	kmem_magazines[cpu] = magazines;
-	if (!cookie) {
-		u64 seed = cycles();
-
-		cookie = random_next(&seed);
-	}
-	return magazines ? 0 : -ENOMEM;
 }

@@ -21,17 +21,12 @@ static bool fails(void)
 	return seen == order.nth || (order.and_after && seen > order.nth);
 }
 
-static u64 injector(bool object, u64 nr)
+static bool injector(bool object)
 {
-	if (object && order.frames_only)
-		return nr;
-	for (u64 i = 0; i < nr; i++) {
-		if (fails()) {
-			struck++;
-			return i;
-		}
-	}
-	return nr;
+	bool failed = !(object && order.frames_only) && fails();
+
+	struck += failed;
+	return failed;
 }
 
 u64 inject(struct inject_order next)

@@ -112,8 +112,8 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 	page_list_join(list, page->prev, page->next);
 }
 
-/* For checks: do this block's links lead to blocks of RAM, or list ends, that lead back? */
-bool page_list_holds(const struct page_list *list, const struct page *page);
+/* For checks: how many blocks are listed? Ends before one that is not as it should be (PAGE_IS). */
+u64 page_list_count(const struct page_list *list, u16 state_and_order);
 
 extern struct page *main_first; /* the struct pages of the largest range of RAM, */
 extern u64 main_pages;		/* how many there are */
@@ -140,18 +140,41 @@ static inline struct page *main_page(const void *p)
 /* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
 struct page *page_head(u64 pfn);
 
-/* Free blocks of one order that one CPU has at hand; that CPU only, interrupts masked. */
-#define STOCK_BLOCKS 31ul
-struct page_stock {
-	u32 nr, max;
-	struct page *page[STOCK_BLOCKS];
+/*
+ * What one CPU has at hand of one kind, free: blocks of an order, or objects of a cache. A stack that
+ * only this CPU touches, interrupts masked, so it needs no lock (Bonwick and Adams, USENIX 2001).
+ */
+#define MAGAZINE_ITEMS 30ul
+#define KMEM_MAX_CACHES 63 /* struct page has 6 bits for a cache's number; 0: none */
+#define NR_MAGAZINES (KMEM_MAX_CACHES + 1 + MAX_ORDER + 1)
+struct magazine {
+	u32 nr, most, scale, limit; /* the last two for objects: see slab.c */
+	void *item[MAGAZINE_ITEMS];
 };
-extern struct page_stock *page_stocks[NR_CPUS]; /* one for each order */
-/* Fault injection, in checking builds: of nr requests, how many come before the one that is to fail. */
-extern u64 (*mm_injector)(bool object, u64 nr);
+extern struct magazine *magazines[NR_CPUS]; /* of cache n: the n-th; blocks' behind them */
+
+static inline struct magazine *block_magazine(unsigned order)
+{
+	return &magazines[cpu_id()][KMEM_MAX_CACHES + 1 + order];
+}
+
+/* NULL: it is empty. */
+static inline void *magazine_pop(struct magazine *m)
+{
+	irqflags_t flags = irq_save();
+	void *item = NULL;
+
+	if (likely(m->nr) && !(item = m->item[--m->nr]))
+		__builtin_unreachable(); /* so nr is all that is tested, here and by the caller */
+	irq_restore(flags);
+	return item;
+}
+
+/* Fault injection, in checking builds: is this request, for an object or a frame, to fail? */
+extern bool (*mm_injector)(bool object);
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner);
 void free_pages_slow(struct page *page, unsigned order);
-void page_stock_full(struct page *page, unsigned order);
+void give_blocks(struct page *page, unsigned order, u32 left);
 
 /* Allocated frames that leave or enter another part's care. owner: CALLER() of who asked. */
 static inline void page_set_owner(struct page *page, enum page_state state, vaddr_t owner)
@@ -177,38 +200,32 @@ static inline bool page_claim(struct page *page, unsigned order, enum page_state
  */
 must_check static inline struct page *alloc_pages(gfp_t gfp, unsigned order)
 {
-	irqflags_t flags = irq_save();
-	struct page_stock *stock = page_stocks[cpu_id()] + (order <= MAX_ORDER ? order : 0);
-	struct page *page;
+	struct page *page = NULL;
 
-	if (unlikely(!stock->nr || order > MAX_ORDER || gfp & __GFP_ZERO ||
-		     (CHECKING && mm_injector))) {
-		irq_restore(flags);
+	if (order <= MAX_ORDER && !(gfp & __GFP_ZERO) && !(CHECKING && mm_injector))
+		page = magazine_pop(block_magazine(order));
+	if (unlikely(!page))
 		return alloc_pages_slow(gfp, order, THIS_CODE());
-	}
-	page = stock->page[--stock->nr];
-	irq_restore(flags);
 	page_set_owner(page, PG_ALLOC, THIS_CODE());
 	return page;
 }
 
-/* A block that was claimed, into this CPU's stock. */
+/* A block that was claimed, for this CPU to have at hand; if it has too many, half of them go. */
 static inline void page_to_stock(struct page *page, unsigned order)
 {
-	struct page_stock *stock;
+	struct magazine *m = block_magazine(order);
 	irqflags_t flags;
 
 	if (CHECKING)
 		memset(page_address(page), JUNK, PAGE_SIZE << order);
 	flags = irq_save();
-	stock = page_stocks[cpu_id()] + order;
-	if (unlikely(stock->nr >= stock->max)) {
+	if (likely(m->nr < m->most)) {
+		m->item[m->nr++] = page;
 		irq_restore(flags);
-		page_stock_full(page, order);
-		return;
+	} else {
+		irq_restore(flags);
+		give_blocks(page, order, m->most / 2);
 	}
-	stock->page[stock->nr++] = page;
-	irq_restore(flags);
 }
 
 static inline void __free_pages(struct page *page, unsigned order)
@@ -277,4 +294,4 @@ void page_alloc_check(void); /* free lists, states, sums: COMPLAIN, see mm.h */
  * shuffle_seed 0: neighbours come after each other; otherwise in a seeded random order.
  */
 void page_alloc_init(u64 shuffle_seed);
-int page_stock_init(u32 cpu); /* before that CPU runs: -ENOMEM */
+int magazines_init(u32 cpu); /* before that CPU runs, which is not 0: -ENOMEM */

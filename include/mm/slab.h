@@ -12,7 +12,6 @@
 
 #define KMALLOC_MAX_CACHE 2048			  /* above this, whole pages */
 #define KMALLOC_MAX_SIZE (PAGE_SIZE << MAX_ORDER) /* above this, NULL */
-#define KMEM_MAX_CACHES 63 /* struct page has 6 bits for the number; 0: none */
 
 /*
  * A cache of objects of `bytes` (8 .. 2048), aligned to align (a power of two up to 2048; 0: 8).
@@ -33,26 +32,13 @@ struct kmem_cache *virt_to_cache(const void *p);
 /* Empty all CPUs' magazines (in an interrupt this one's), free empty slabs: how many. No lock held. */
 u64 kmem_cache_shrink_all(void);
 
-/* Free objects of one cache that a CPU has at hand; that CPU only, interrupts masked. */
-#define MAGAZINE_OBJECTS 30ul
-struct magazine {
-	u32 nr, most, scale, limit; /* all but nr are the cache's: see slab.c */
-	void *object[MAGAZINE_OBJECTS];
-};
-extern struct magazine *kmem_magazines[NR_CPUS]; /* one for each cache, by its number */
-
-/* An object of this CPU's magazine; NULL: it is empty. */
+/* An object that this CPU has at hand; NULL: there is none. */
 static inline void *kmem_pop(u64 number)
 {
-	irqflags_t flags = irq_save();
-	struct magazine *m = &kmem_magazines[cpu_id()][number];
-	void *object = NULL;
+	void *object = magazine_pop(&magazines[cpu_id()][number]);
 
-	if (likely(m->nr)) {
-		object = m->object[--m->nr];
+	if (likely(object))
 		*(u64 *)object = CHECKING ? ~0ul / 255 * JUNK : 0; /* no mark: it is in use */
-	}
-	irq_restore(flags);
 	return object;
 }
 
@@ -111,6 +97,5 @@ struct kmem_stats {
 /* Those of the index-th cache; false past the last. */
 bool kmem_cache_stats(unsigned index, struct kmem_stats *stats);
 
-u64 slab_check(complain_fn complain);  /* bitmaps, counters, frames: returns number of faults */
-must_check int kmem_cpu_init(u32 cpu); /* before that CPU runs: -ENOMEM */
-void slab_init(void);		       /* once, after page_alloc_init */
+void slab_check(void); /* bitmaps, counters, lists, frames: COMPLAIN, see mm.h */
+void slab_init(void);  /* once, after page_alloc_init */

@@ -267,6 +267,7 @@ TEST(page_alloc, bulk)
 		EXPECT(pages[i]->state == PG_ALLOC && pages[i]->order == 0 && is_signed(pages[i]));
 	free_pages_bulk(BULK, pages);
 	EXPECT_EQ(nr_free_pages(), before);
+	drain_all_pages();
 	for (int i = 0; i < BULK; i++)
 		EXPECT_EQ(page_head(page_to_pfn(pages[i]))->state, PG_FREE);
 }
