@@ -53,12 +53,10 @@ void rec_end(void)
 {
 	rec_put("}");
 	seq++;
-	if (words.records == RECORDS_COM2 && serial_present(COM2)) {
-		serial_write(COM2, text, length);
+	if (words.records == RECORDS_COM2 && serial_write(COM2, text, length))
 		serial_write(COM2, "\n", 1);
-	} else if (words.records != RECORDS_OFF) {
+	else if (words.records != RECORDS_OFF)
 		printk_line("@ %s", text);
-	}
 	if (spin_is_mine(&record_lock))
 		spin_unlock(&record_lock, record_flags);
 }
@@ -67,5 +65,4 @@ void rec_run_end(const char *status)
 {
 	record("end", rec_str("status", status), rec_num("tests", tests_run),
 	       rec_num("failed", tests_failed));
-	serial_drain();
 }

@@ -164,6 +164,7 @@ struct image_section layout_at(vaddr_t va)
 		const struct image_section *r = i < n ? &fixed[i] : &map->sections[i - n];
 
 		if (va < r->end) {
+			hole.name = i > n ? "guard" : "hole";
 			hole.end = r->start;
 			return va < r->start ? hole : *r;
 		}

@@ -5,8 +5,7 @@
  * interrupts masked, and the instruction that sends it to sleep lets them in only then, so the
  * interrupt that says "look again" cannot come too early.
  *
- * Two CPUs that take two locks in opposite order wait for each other for ever, one day. So locks
- * have ranks, and in checking builds each CPU keeps a chain of those it holds.
+ * In checking builds each CPU also keeps a chain of the locks it holds, to see them taken in order.
  */
 #include <arch/machine.h>
 #include <kernel/smp.h>

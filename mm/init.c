@@ -65,8 +65,7 @@ static void map_image(void)
 		const struct image_section *s = &address_map.sections[i];
 		u64 pa = virt_to_phys((void *)s->start).v, bytes = s->end - s->start;
 
-		if (s->prot != PAGE_NONE)
-			map_range(s->start, pa, bytes, s->prot, s->name);
+		map_range(s->start, pa, bytes, s->prot, s->name);
 		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
 		    pt_protect(&kernel_pt, address_map.direct + pa, bytes >> PAGE_SHIFT,
 			       PAGE_KERNEL_RO))

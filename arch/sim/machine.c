@@ -35,19 +35,15 @@ static FILE *port_file(enum serial_port port)
 int (*sim_keyboard)(void);
 void (*sim_screen)(char c);
 
-bool serial_present(enum serial_port port)
-{
-	return port_file(port);
-}
-
 /* The console sends CR LF, as terminals want it; a file wants LF. */
-void serial_write(enum serial_port port, const char *text, size_t bytes)
+bool serial_write(enum serial_port port, const char *text, size_t bytes)
 {
 	for (; bytes && port_file(port); text++, bytes--)
 		if (port == COM1 && sim_screen)
 			sim_screen(*text);
 		else if (*text != '\r')
 			fputc(*text, port_file(port));
+	return port_file(port);
 }
 
 int serial_read(enum serial_port port)

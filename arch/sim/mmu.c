@@ -294,7 +294,6 @@ static void on_fault(int signal, siginfo_t *info, void *context)
 			return;
 		}
 	}
-	fault.was_present = leaf.present;
 	fault.reserved_bit = leaf.reserved;
 	if (is_probe(fault.pc, fault.va, (const vaddr_t *)regs[REG_RSP])) {
 		probe_fault = fault;

@@ -17,21 +17,17 @@ char stacks[CPU_STACKS][PAGE_SIZE + STACK_BYTES]
 	__attribute__((section(".bss.stacks"), aligned(PAGE_SIZE)));
 
 #define SPAN(from, to) (u64)(from), (u64)(to)
-#define STACK(n, name)                                                          \
-	{ "guard", SPAN(stacks[n], stacks[n] + PAGE_SIZE), PAGE_NONE },         \
-	{                                                                       \
-		name, SPAN(stacks[n] + PAGE_SIZE, stacks[(n) + 1]), PAGE_KERNEL \
-	}
+#define STACK(n) SPAN(stacks[n] + PAGE_SIZE, stacks[(n) + 1])
 
+/* The gaps between these are guards. */
 static const struct image_section sections[] = {
 	{ "text", SPAN(__text_start, __text_end), PAGE_KERNEL_ROX },
 	{ "rodata", SPAN(__rodata_start, __rodata_end), PAGE_KERNEL_RO },
 	{ "data", SPAN(__data_start, __stacks_start), PAGE_KERNEL },
-	STACK(BOOT_STACK, "boot stack"),
-	STACK(DOUBLE_FAULT_STACK, "double fault stack"),
-	STACK(NMI_STACK, "NMI stack"),
-	STACK(MACHINE_CHECK_STACK, "machine check stack"),
-	{ "guard", SPAN(stacks[CPU_STACKS], __stacks_end), PAGE_NONE },
+	{ "boot stack", STACK(BOOT_STACK), PAGE_KERNEL },
+	{ "double fault stack", STACK(DOUBLE_FAULT_STACK), PAGE_KERNEL },
+	{ "NMI stack", STACK(NMI_STACK), PAGE_KERNEL },
+	{ "machine check stack", STACK(MACHINE_CHECK_STACK), PAGE_KERNEL },
 	{ "bss", SPAN(__stacks_end, __data_end), PAGE_KERNEL },
 };
 

@@ -93,7 +93,6 @@ void machine_exit(int status)
 		asm volatile("outw %0, %1" ::"a"(pm1_sleep), "d"(pm1_port));
 	else
 		printk("This machine cannot switch itself off: switch it off now.\n");
-	serial_drain();
 	machine_halt();
 }
 

@@ -42,11 +42,6 @@ void serial_init(void)
 		outb(pics[i][0], pics[i][1]);
 }
 
-bool serial_present(enum serial_port port)
-{
-	return present[port];
-}
-
 /* Until all these bits of the line status are set. A dead port gets one chance each time. */
 static bool wait_for(enum serial_port port, u8 bits)
 {
@@ -60,13 +55,14 @@ static bool wait_for(enum serial_port port, u8 bits)
 	return ready;
 }
 
-void serial_write(enum serial_port port, const char *text, size_t bytes)
+bool serial_write(enum serial_port port, const char *text, size_t bytes)
 {
 	for (size_t i = 0; present[port] && i < bytes; i++) {
 		if (i % 16 == 0 && !wait_for(port, LSR_THRE))
-			return;
+			break;
 		outb(base[port] + DATA, text[i]);
 	}
+	return present[port];
 }
 
 int serial_read(enum serial_port port)

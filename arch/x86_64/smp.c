@@ -145,8 +145,7 @@ void smp_init(void)
 
 	if (!lapic_map() || !trampoline_page.v) {
 		if (nr_acpi_cpus > 1)
-			printk_line(
-				"one CPU only: no local APIC in memory, or no room below 1 MiB");
+			printk_line("one CPU: no local APIC in memory, or no room below 1 MiB");
 		return;
 	}
 	if (nr_acpi_cpus > NR_CPUS)

@@ -42,7 +42,6 @@ static struct fault read_fault(const struct trap_frame *f, enum access access, v
 		return fault;
 	fault.va = READ_CR(2);
 	fault.page_fault = true;
-	fault.was_present = f->error & 1;
 	fault.reserved_bit = f->error & 8;
 	fault.access = f->error & 16 ? ACCESS_FETCH : f->error & 2 ? ACCESS_WRITE : ACCESS_READ;
 	return fault;

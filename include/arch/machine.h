@@ -3,10 +3,9 @@
 
 #include <kernel/types.h>
 
-/* 16550 ports: COM1 for people, COM2 for records. Absent or dead ports swallow what is written. */
+/* 16550 ports: COM1 for people, COM2 for records. */
 enum serial_port { COM1, COM2, NR_COM };
-bool serial_present(enum serial_port port);
-void serial_write(enum serial_port port, const char *text, size_t bytes);
+bool serial_write(enum serial_port port, const char *text, size_t bytes); /* false: absent */
 int serial_read(enum serial_port port); /* one byte, or -1 if none has come */
 void serial_wait(void);			/* until there may be something to read; sleeps if it can */
 void serial_drain(void);		/* back when all output has left */
@@ -30,8 +29,7 @@ struct fault {
 	vaddr_t va; /* CR2; for a non-canonical address, that address */
 	vaddr_t pc;
 	enum access access;
-	bool page_fault;  /* false: general protection, stack or another exception */
-	bool was_present; /* the walk found an entry, but it forbids this access */
+	bool page_fault; /* false: general protection, stack or another exception */
 	bool reserved_bit;
 };
 

@@ -24,27 +24,17 @@ typedef enum pgprot {
 
 /*
  * <asm/pte.h> gives, inline, what an entry says:
- *	pte_t pte_make_table(paddr_t table);		 an entry that leads to the next table
- *	pte_t pte_make_leaf(paddr_t, int level, pgprot_t); one that maps a page of that level
- *	pte_t pte_make_note(u64 note);			 not present; keeps bits 1..63 of note
- *	bool pte_none(pte_t);				 all 64 bits zero
- *	bool pte_present(pte_t);
- *	bool pte_is_leaf(pte_t, int level);		 of a present entry
- *	paddr_t pte_paddr(pte_t, int level);		 of a present entry: the page or table
- *	pgprot_t pte_pgprot(pte_t);			 of a present leaf: what it permits
- *	pgprot_t pte_type(pte_t);			 of a present leaf: 0, PAGE_WC or PAGE_UC
- *	bool pte_forbidden(pte_t);			 of a leaf: W and X, or user: never right
- *	pte_t pte_get(const pte_t *);			 one read, never torn or cached
- *	void pte_set(pte_t *, pte_t);			 one write
- *	pte_t pte_exchange(pte_t *, pte_t);		 both at once, atomic between CPUs
- *	bool pte_replace(pte_t *, pte_t was, pte_t);	 write, if it still is what it was; atomic
- *	void pte_copy(pte_t *to, const pte_t *from, u64 nr);	nr entries, each written whole
- *	void pte_clear(pte_t *, u64 nr);			the same, all zero
+ *	pte_make_table, _leaf, _note	one that leads to a table, maps a page, keeps 63 bits of ours
+ *	pte_none, pte_present		all 64 bits zero; the CPU goes on from here
+ *	pte_is_leaf, pte_paddr		of a present entry: does it map a page; where that or the table is
+ *	pte_pgprot, _type, _forbidden	of a present leaf: may, 0 or PAGE_WC/UC, W and X or user: never right
+ *	pte_get, _set, _copy, _clear	each entry read or written whole, never torn
+ *	pte_exchange, pte_replace	atomic between CPUs; the latter if it still is what it was
  */
 #include <asm/pte.h>
 #define PT_ENTRIES 512
 
-/* Pages of the kernel's image: [start, end) of a section, mapped with prot (PAGE_NONE: a guard). */
+/* Pages of the kernel's image: [start, end) of a section. Gaps between sections are guards. */
 struct image_section {
 	const char *name;
 	vaddr_t start, end;

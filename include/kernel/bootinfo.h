@@ -1,8 +1,6 @@
 /*
- * bootinfo.h - what firmware and loader told us, whichever way we came.
- *
- * The parsers only read, and only what the loader's own sizes allow; they complain instead of
- * believing. Used once, on one CPU, before mm_init(). docs/boot.md.
+ * bootinfo.h - what firmware and loader told us, whichever way we came. Used once, on one CPU,
+ * before mm_init(). docs/boot.md.
  */
 #pragma once
 

@@ -19,6 +19,6 @@ void rec_end(void);
 #define rec_hex(key, value) rec_put(",\"%s\":\"0x%lx\"", key, (u64)(value)) /* as a string */
 #define rec_code(key, code) rec_put(",\"%s\":\"%pS\"", key, (void *)(code)) /* "name+0x41" */
 
-/* The last record of a run that ended on purpose, drained: "pass", "fail", "panic" or "reboot". */
+/* The last record of a run that ended on purpose: "pass", "fail", "panic" or "reboot". */
 void rec_run_end(const char *status);
 extern unsigned tests_run, tests_failed; /* counted for it */

@@ -1,6 +1,4 @@
-/*
- * show.h - what a person is shown on COM1, 80 wide, each with records on COM2: docs/records.md.
- */
+/* show.h - what a person is shown: on COM1, 80 wide, with records on COM2: docs/records.md. */
 #pragma once
 
 #include <arch/machine.h>

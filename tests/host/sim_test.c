@@ -159,7 +159,7 @@ TEST(sim, protection_is_kept)
 	struct mapping m;
 
 	EXPECT(can_read(PLACE) && !probe_write(PLACE, 1));
-	EXPECT(last_probe_fault()->was_present && last_probe_fault()->access == ACCESS_WRITE);
+	EXPECT_EQ(last_probe_fault()->access, ACCESS_WRITE);
 	EXPECT_EQ(last_probe_fault()->va, PLACE);
 	EXPECT_EQ(pt_protect(&kernel_pt, PLACE, 1, PAGE_KERNEL), 0);
 	EXPECT(probe_write(PLACE, 0xc3)); /* more rights: no flush needed. 0xc3: RET */

@@ -1,6 +1,4 @@
-/*
- * cpu.h - this CPU: its number, its interrupt flag, its clock. See arch/cpu.h.
- */
+/* cpu.h - this CPU: its number, its interrupt flag, its clock. See arch/cpu.h. */
 #pragma once
 
 #include <kernel/types.h>

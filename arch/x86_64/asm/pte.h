@@ -1,6 +1,4 @@
-/*
- * pte.h - what an entry's bits mean to a CPU, and to the MMU of arch/sim. Intel SDM Vol. 3A, 4.5.
- */
+/* pte.h - what an entry's bits mean to a CPU, and to arch/sim's MMU. Intel SDM Vol. 3A, 4.5. */
 #pragma once
 
 #include <kernel/types.h>

@@ -1,6 +1,4 @@
-/*
- * x86.h - instructions that C has no words for, and what boot/ and arch/x86_64/ tell each other.
- */
+/* x86.h - instructions that C has no words for; what boot/ and arch/x86_64/ tell each other. */
 #pragma once
 
 #include <arch/cpu.h>
