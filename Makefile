@@ -48,12 +48,12 @@ KERNEL_CFLAGS := $(if $(findstring clang,$(CC)),--target=x86_64-linux-gnu) $(COM
 	-mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-	--fatal-warnings -T linker.ld
+	--fatal-warnings -T linker.ld $(EXTRA_LDFLAGS)
 HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 
 KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c bench/*.c \
-	tests/*.c tests/mm/*.c))
+	tests/*.c tests/mm/*.c) $(EXTRA_SOURCES))
 # On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c \
@@ -61,7 +61,8 @@ HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tes
 FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
-	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz bench bench/linux,\
+	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz tests/coverage bench \
+	bench/linux,\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
@@ -91,6 +92,10 @@ fuzz: build/fuzz ## mm/ and the parsers against models, by libFuzzer; TIME=60 in
 .PHONY: spin
 spin: tools-are-here ## all interleavings of a flush and of a double free, as small models; refutes wrong ones
 	$(Q)tests/spin/run
+
+.PHONY: coverage
+coverage: ## which lines and branches of mm/ the tests reach: build/coverage/html/index.html
+	$(Q)tests/coverage/run
 
 .PHONY: bench
 bench: build/tessera.elf ## instructions that each call costs; also in build/run/records.jsonl
