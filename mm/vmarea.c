@@ -1,10 +1,17 @@
 /*
  * vmarea.c - which addresses of a window are free.
  *
- * Every free range is one node of a treap: a search tree by address and at once a heap by a random
- * priority, which keeps it as shallow as a tree built in random order, about 2 log2(n), whatever the
- * callers do. Two operations make all others: split (the tree into what lies before an address and
- * what lies behind) and join (two trees, all of one before all of the other).
+ * Behind every area lies a free range, perhaps of no pages, and one lies at the window's start. So
+ * n areas have n + 1 ranges, always: an allocation brings the range behind the new area along, a
+ * free takes the one behind the old area away, and freeing, which must not fail, needs no memory.
+ *
+ *	|........|#|==========|.............|#|====|#|===============|......|
+ *	 range 0     an area      range 1    areas, range 2 between   range 3
+ *
+ * All are nodes of a treap: a search tree by address and at once a heap by a random priority, which
+ * keeps it as shallow as a tree built in random order, about 2 log2(n), whatever the callers do.
+ * Two operations make all others: split (the tree into what lies before an address and what lies
+ * behind) and join (two trees, all of one before all of the other).
  *
  * Each node also knows the largest range in its subtree. To find room, go left while the left has
  * a range that is large enough: that leads to the lowest address that fits, without looking at
@@ -15,12 +22,8 @@
  *	   [10..15) largest 5     [70..160) largest 90
  *
  * An area is its pages and one guard page before them, so a request for n pages takes n + 1. The
- * guard of the next area, or free space, ends it; the window's last page is never given away.
- *
- * Freeing must not fail, so it must not need memory. Between ranges in use there is at most one free
- * range, so n of them never need more than n + 1 nodes: each allocation brings one along, each
- * free takes one away, and those that are not in the tree are set aside. Areas come and go in stocks
- * (vmstock.c) far more often than here.
+ * guard of the next area, or free space, ends it; the window's last page is never given away. Areas
+ * come and go in stocks (vmstock.c) far more often than here.
  */
 #include <kernel/panic.h>
 #include <kernel/random.h>
@@ -35,6 +38,7 @@ struct request {
 	u64 nr_pages; /* guard included */
 	u64 align;    /* pages; of the page behind the guard */
 	u64 lo, hi;   /* page numbers */
+	u64 at;	      /* the answer: its guard's page number */
 };
 
 static u64 end_of(const struct vmrange *range) /* exclusive */
@@ -54,9 +58,10 @@ static u64 largest_in(const struct vmrange *node)
 	return MAX(node->nr_pages, MAX(largest_of(node->left), largest_of(node->right)));
 }
 
-static void update(struct vmrange *node)
+static struct vmrange *update(struct vmrange *node)
 {
 	node->largest = largest_in(node);
+	return node;
 }
 
 static void split(struct vmrange *tree, u64 at, struct vmrange **before, struct vmrange **behind)
@@ -65,12 +70,10 @@ static void split(struct vmrange *tree, u64 at, struct vmrange **before, struct 
 		*before = *behind = NULL;
 	} else if (tree->start < at) {
 		split(tree->right, at, &tree->right, behind);
-		*before = tree;
-		update(tree);
+		*before = update(tree);
 	} else {
 		split(tree->left, at, before, &tree->left);
-		*behind = tree;
-		update(tree);
+		*behind = update(tree);
 	}
 }
 
@@ -80,103 +83,58 @@ static struct vmrange *join(struct vmrange *before, struct vmrange *behind)
 		return before ? before : behind;
 	if (before->priority > behind->priority) {
 		before->right = join(before->right, behind);
-		update(before);
-		return before;
+		return update(before);
 	}
 	behind->left = join(before, behind->left);
-	update(behind);
-	return behind;
+	return update(behind);
 }
 
-/* [start, end), if there is anything in it, is free; its node comes from those set aside. */
-static void tree_insert(struct vmwindow *w, u64 start, u64 end)
+static void insert(struct vmrange **tree, struct vmrange *node)
 {
-	struct vmrange *node = w->spare, *before, *behind;
-
-	if (start == end)
-		return;
-	w->spare = node->next;
-	*node = (struct vmrange){ .start = start, .nr_pages = end - start };
-	node->largest = node->nr_pages;
-	node->priority = random_next(&priorities);
-	split(w->free, start, &before, &behind);
-	w->free = join(join(before, node), behind);
-}
-
-static void set_aside(struct vmwindow *w, struct vmrange *node)
-{
-	node->next = w->spare;
-	w->spare = node;
-}
-
-static void tree_remove(struct vmwindow *w, struct vmrange *node)
-{
-	struct vmrange *before, *self, *behind;
-
-	split(w->free, node->start, &before, &self);
-	split(self, node->start + 1, &self, &behind);
-	BUG_ON(self != node);
-	w->free = join(before, behind);
-	set_aside(w, node);
-}
-
-/* The last free range that starts at or before this page. */
-static struct vmrange *tree_find(const struct vmwindow *w, u64 at)
-{
-	struct vmrange *found = NULL;
-
-	for (struct vmrange *node = w->free; node;) {
-		if (node->start <= at) {
-			found = node;
-			node = node->right;
-		} else {
-			node = node->left;
-		}
+	if (!*tree || (*tree)->priority < node->priority) {
+		split(*tree, node->start, &node->left, &node->right);
+		*tree = node;
+	} else {
+		insert((*tree)->start < node->start ? &(*tree)->right : &(*tree)->left, node);
 	}
-	return found;
+	update(*tree);
 }
 
-/* Can the request lie in this range? Where is then *at, its guard page. */
-static bool place(const struct vmrange *range, const struct request *rq, u64 *at)
+/* Can the request lie in this range? */
+static bool place(const struct vmrange *range, struct request *rq)
 {
-	u64 first = ALIGN_UP(MAX(range->start, rq->lo) + 1, rq->align);
-
-	*at = first - 1;
-	return *at + rq->nr_pages <= MIN(end_of(range), rq->hi);
+	rq->at = ALIGN_UP(MAX(range->start, rq->lo) + 1, rq->align) - 1;
+	return rq->at + rq->nr_pages <= MIN(end_of(range), rq->hi);
 }
 
 /* The first range where it can lie, not looking at those smaller than need. */
-static struct vmrange *fit(struct vmrange *tree, const struct request *rq, u64 need, u64 *at)
+static struct vmrange *fit(struct vmrange *tree, struct request *rq, u64 need)
 {
-	struct vmrange *found = NULL;
-
-	if (largest_of(tree) < need)
-		return NULL;
-	if (tree->start > rq->lo)
-		found = fit(tree->left, rq, need, at);
-	if (!found && place(tree, rq, at))
-		found = tree;
-	if (!found && end_of(tree) < rq->hi)
-		found = fit(tree->right, rq, need, at);
-	return found;
+	for (struct vmrange *found; tree && tree->largest >= need; tree = tree->right) {
+		if (tree->start > rq->lo && (found = fit(tree->left, rq, need)))
+			return found;
+		if (tree->nr_pages >= need && place(tree, rq))
+			return tree;
+		if (end_of(tree) >= rq->hi)
+			break;
+	}
+	return NULL;
 }
 
-/* Cut the request out of a free range, what is left before and behind stays free. False: no room. */
-static bool carve(struct vmwindow *w, const struct request *rq, u64 *at)
+/* Cut the request out of the first range that has room: from then on two. False: none has. */
+static bool carve(struct vmwindow *w, struct request *rq, struct vmrange *new)
 {
 	/* One with room for any alignment is found in O(log n). Only else look at those that may fit. */
-	struct vmrange *range = fit(w->free, rq, rq->nr_pages + rq->align - 1, at);
-	u64 start, end;
+	struct vmrange *range = fit(w->free, rq, rq->nr_pages + rq->align - 1);
 
 	if (!range && rq->align > 1)
-		range = fit(w->free, rq, rq->nr_pages, at);
+		range = fit(w->free, rq, rq->nr_pages);
 	if (!range)
 		return false;
-	start = range->start;
-	end = end_of(range);
-	tree_remove(w, range);
-	tree_insert(w, start, *at);
-	tree_insert(w, *at + rq->nr_pages, end);
+	*new = (struct vmrange){ rq->at + rq->nr_pages, .priority = random_next(&priorities) };
+	new->nr_pages = new->largest = end_of(range) - new->start;
+	range->nr_pages = rq->at - range->start;
+	insert(&w->free, new);
 	w->nr_used++;
 	w->pages_free -= rq->nr_pages;
 	return true;
@@ -184,136 +142,113 @@ static bool carve(struct vmwindow *w, const struct request *rq, u64 *at)
 
 int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi, vaddr_t *va)
 {
-	struct request rq = { .nr_pages = nr_pages + 1, .align = align >> PAGE_SHIFT };
+	struct request rq = { .nr_pages = nr_pages + 1,
+			      .align = align >> PAGE_SHIFT,
+			      .lo = (lo >> PAGE_SHIFT) + !IS_ALIGNED(lo, PAGE_SIZE),
+			      .hi = hi >> PAGE_SHIFT };
 	struct vmrange *node;
 	irqflags_t flags;
 	bool found;
-	u64 at;
 
-	rq.lo = MAX((lo >> PAGE_SHIFT) + !IS_ALIGNED(lo, PAGE_SIZE), w->start);
-	rq.hi = MIN(hi >> PAGE_SHIFT, w->end);
 	if (!nr_pages || align < PAGE_SIZE || align & (align - 1))
 		return -EINVAL;
-	if (rq.lo >= rq.hi || nr_pages >= rq.hi - rq.lo || rq.align > w->end)
+	if (nr_pages > w->end || rq.align > w->end) /* no sum of those wraps */
 		return -ENOSPC;
 	node = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
 	if (!node)
 		return -ENOMEM;
 	flags = spin_lock(&w->lock);
-	set_aside(w, node);
-	found = carve(w, &rq, &at);
-	if (!found)
-		w->spare = node->next;
+	found = carve(w, &rq, node);
 	spin_unlock(&w->lock, flags);
-	if (found)
-		*va = (at + 1) << PAGE_SHIFT;
-	else
+	if (!found) {
 		kmem_cache_free(node_cache, node);
-	return found ? 0 : -ENOSPC;
-}
-
-/* Take the free range that ends or starts at this page, if there is one, into [*start, *end). */
-static void absorb(struct vmwindow *w, u64 at, u64 *start, u64 *end)
-{
-	struct vmrange *range = tree_find(w, at);
-
-	if (!range || (range->start != at && end_of(range) != at))
-		return;
-	*start = MIN(*start, range->start);
-	*end = MAX(*end, end_of(range));
-	tree_remove(w, range);
+		return -ENOSPC;
+	}
+	*va = (rq.at + 1) << PAGE_SHIFT;
+	return 0;
 }
 
 void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi)
 {
 	u64 start = (va >> PAGE_SHIFT) - 1, end = start + 1 + nr_pages;
-	struct vmrange *node;
-	irqflags_t flags;
+	struct vmrange *before, *range, *gone, *behind;
+	irqflags_t flags = spin_lock(&w->lock);
 
-	BUG_ON(!w->nr_used);
-	flags = spin_lock(&w->lock);
+	split(w->free, end, &before, &behind);
+	split(behind, end + 1, &gone, &behind);
+	for (range = before; range && range->right;)
+		range = range->right;
+	BUG_ON(!gone || !range || end_of(range) != start);
+	split(before, range->start, &before, &range);
+	range->nr_pages = end_of(gone) - range->start;
+	w->free = join(join(before, update(range)), behind);
 	w->nr_used--;
 	w->pages_free += nr_pages + 1;
-	absorb(w, start, &start, &end);
-	absorb(w, end, &start, &end);
-	tree_insert(w, start, end);
-	node = w->spare;
-	w->spare = node->next;
+	*lo = range->start << PAGE_SHIFT;
+	*hi = end_of(range) << PAGE_SHIFT;
 	spin_unlock(&w->lock, flags);
-	*lo = start << PAGE_SHIFT;
-	*hi = end << PAGE_SHIFT;
-	kmem_cache_free(node_cache, node);
+	kmem_cache_free(node_cache, gone);
 }
 
 int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 {
+	struct vmrange *all;
+
 	if (!node_cache)
 		node_cache = kmem_cache_create("vmrange", sizeof(struct vmrange), 0);
+	all = node_cache ? kmem_cache_alloc(node_cache, 0) : NULL;
+	if (!all)
+		return -ENOMEM;
 	*w = (struct vmwindow){ .lock = SPINLOCK("vmwindow", LOCK_WINDOW),
 				.start = start >> PAGE_SHIFT,
-				.end = (end >> PAGE_SHIFT) - 1 };
+				.end = (end >> PAGE_SHIFT) - 1,
+				.free = all };
 	w->pages_free = w->end - w->start;
-	w->spare = node_cache ? kmem_cache_alloc(node_cache, __GFP_ZERO) : NULL;
-	if (!w->spare)
-		return -ENOMEM;
-	tree_insert(w, w->start, w->end);
+	*all = (struct vmrange){ w->start, w->pages_free, .largest = w->pages_free };
 	return 0;
 }
 
 bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi)
 {
+	struct request any = { 1, 1, lo >> PAGE_SHIFT, hi >> PAGE_SHIFT, 0 };
 	irqflags_t flags = spin_lock(&w->lock);
-	struct vmrange *range = tree_find(w, (hi >> PAGE_SHIFT) - 1);
-	bool reaches_in = range && end_of(range) > lo >> PAGE_SHIFT;
+	bool found = fit(w->free, &any, 1);
 
 	spin_unlock(&w->lock, flags);
-	return reaches_in;
+	return found;
 }
 
 u64 vmwindow_largest(struct vmwindow *w)
 {
 	irqflags_t flags = spin_lock(&w->lock);
-	u64 largest = largest_of(w->free);
+	u64 largest = w->free->largest;
 
 	spin_unlock(&w->lock, flags);
 	return largest;
 }
 
-/* Checking */
-
-struct tally {
-	u64 ranges, pages, last_end;
-};
-
-static void check_node(const struct vmrange *node, const struct vmrange *above, struct tally *tally)
+static bool is_below(const struct vmrange *node, const struct vmrange *above)
 {
-	if (!node)
-		return;
-	check_node(node->left, node, tally);
-	if (!node->nr_pages || (tally->ranges && node->start <= tally->last_end))
-		COMPLAIN("free range at page 0x%lx, %lu pages: the one before ends at 0x%lx",
-			 node->start, node->nr_pages, tally->last_end);
-	if (node->largest != largest_in(node))
-		COMPLAIN("free range at page 0x%lx: largest below is not %lu", node->start,
-			 node->largest);
-	if (above && above->priority < node->priority)
-		COMPLAIN("free range at page 0x%lx is no heap", node->start);
-	tally->ranges++;
-	tally->pages += node->nr_pages;
-	tally->last_end = end_of(node);
-	check_node(node->right, node, tally);
+	return !node || node->priority <= above->priority;
 }
 
+/* Each range in turn, as the lowest that lies, or ends, behind the one before. */
 void vmwindow_check(struct vmwindow *w)
 {
-	struct tally tally = { 0 };
-	u64 aside = 0;
+	struct request any = { .align = 1, .lo = w->start, .hi = ~0ul };
+	u64 ranges = 0, pages = 0;
 
-	check_node(w->free, NULL, &tally);
-	for (const struct vmrange *node = w->spare; node && aside <= w->nr_used; node = node->next)
-		aside++;
-	if (tree_find(w, w->start - 1) || tally.last_end > w->end)
-		COMPLAIN("window: a free range reaches out of it");
-	check_equal("nodes of the window", tally.ranges + aside, w->nr_used + 1);
-	check_equal("free pages of the window", tally.pages, w->pages_free);
+	for (struct vmrange *node; (node = fit(w->free, &any, 0)); any.lo = end_of(node) + 1) {
+		if (node->start < any.lo || end_of(node) > w->end)
+			COMPLAIN("free range at page 0x%lx, %lu pages: not in 0x%lx..0x%lx",
+				 node->start, node->nr_pages, any.lo, w->end);
+		if (node->largest != largest_in(node) || !is_below(node->left, node) ||
+		    !is_below(node->right, node))
+			COMPLAIN("free range at page 0x%lx: largest below is not %lu, or no heap",
+				 node->start, node->largest);
+		ranges++;
+		pages += node->nr_pages;
+	}
+	check_equal("free ranges of the window", ranges, w->nr_used + 1);
+	check_equal("free pages of the window", pages, w->pages_free);
 }

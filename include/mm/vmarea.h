@@ -1,34 +1,26 @@
 /*
  * vmarea.h - which addresses of a window are free: a range allocator.
  *
- * Free ranges, always merged, hang in a treap (Aragon and Seidel 1989) by address; each node knows
- * the largest below it: any size and alignment, O(log n), lowest address first. Nodes for all that
- * may be freed are there already, so freeing cannot fail. An area owns the guard page before it; the
- * window's last page is never handed out: the last area has one behind it too.
+ * The free ranges between areas hang in a treap (Aragon and Seidel 1989) by address; each node knows
+ * the largest below it: any size and alignment, O(log n), lowest address first. An area owns the
+ * guard page before it; the last area has one behind it too: the window's last page is never given.
  */
 #pragma once
 
 #include <kernel/spinlock.h>
 #include <mm/tlb.h>
 
-/* A range of pages, free: in the tree, or on its way there. */
 struct vmrange {
-	u64 start, nr_pages; /* in pages: virtual page numbers; the guard included */
-	union {
-		struct { /* in the tree */
-			struct vmrange *left, *right;
-			u64 largest; /* nr_pages, the greatest in this subtree */
-			u32 priority;
-		};
-		struct vmrange *next; /* set aside */
-	};
+	u64 start, nr_pages; /* in pages: virtual page numbers; 0 pages: two areas touch there */
+	u64 largest;	     /* nr_pages, the greatest in this subtree */
+	u64 priority;	     /* random */
+	struct vmrange *left, *right;
 };
 
 struct vmwindow {
-	struct spinlock lock;  /* guards all below */
-	u64 start, end;	       /* virtual page numbers, end exclusive */
-	struct vmrange *free;  /* the treap's root */
-	struct vmrange *spare; /* nodes set aside: with those in the tree, nr_used + 1 */
+	struct spinlock lock; /* guards all below */
+	u64 start, end;	      /* virtual page numbers, end exclusive */
+	struct vmrange *free; /* the treap's root; it has nr_used + 1 nodes */
 	u64 nr_used, pages_free;
 };
 

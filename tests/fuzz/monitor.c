@@ -46,7 +46,10 @@ static u64 called(const char *name, unsigned nr, const u64 *n, char *const *text
 		return called(#name, nr, n, text);                          \
 	}
 RUN(areas)
-RUN(exit) RUN(fault) RUN(map) RUN(peek) RUN(test) RUN(vmalloc) RUN(vmallocinfo) RUN(vmap)
+RUN(exit)
+RUN(fault)
+RUN(map)
+RUN(peek) RUN(test) RUN(vmalloc) RUN(vmallocinfo) RUN(vmap)
 
 	static const struct command table[] __attribute__((used, section("commands"))) = {
 		{ "areas", "", "", run_areas },		{ "exit", "", "", run_exit },
