@@ -21,8 +21,8 @@
 extern const struct fuzz_target __start_targets[], __stop_targets[];
 static const struct fuzz_target *target;
 static const struct sim_ram ram[] = { { 0, 0x9f000 },
-				      { 0x100000, 0x1900000 },
-				      { 0x4001000, 0x4107000 } };
+				      { 0x200000, 0x1a00000 },
+				      { 0x4001000, 0x4027000 } };
 
 u64 fuzz_operations, fuzz_complaints;
 
@@ -114,7 +114,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	sim_init(ram, ARRAY_SIZE(ram), 4);
 	for (unsigned i = 0; i < ARRAY_SIZE(ram); i++)
 		memmap_insert(&map, ram[i].start, ram[i].end - ram[i].start, MEM_USABLE);
-	memmap_insert(&map, 0x200000, 0x123000, MEM_IMAGE);
+	memmap_insert(&map, 0x400000, 0x123000, MEM_IMAGE);
 	memmap_insert(&map, 0x9000, 0x1800, MEM_MODULE);
 	words.records = RECORDS_OFF;
 	mm_init(&map, &(struct mm_options){ 0 });

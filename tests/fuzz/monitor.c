@@ -45,19 +45,23 @@ static u64 called(const char *name, unsigned nr, const u64 *n, char *const *text
 	{                                                                   \
 		return called(#name, nr, n, text);                          \
 	}
-RUN(areas)
-RUN(exit)
-RUN(fault)
-RUN(map)
-RUN(peek) RUN(test) RUN(vmalloc) RUN(vmallocinfo) RUN(vmap)
+RUN(areas);
+RUN(exit);
+RUN(fault);
+RUN(map);
+RUN(peek);
+RUN(test);
+RUN(vmalloc);
+RUN(vmallocinfo);
+RUN(vmap);
 
-	static const struct command table[] __attribute__((used, section("commands"))) = {
-		{ "areas", "", "", run_areas },		{ "exit", "", "", run_exit },
-		{ "fault", "r|w|x VA", "", run_fault }, { "map", "[VA] [LAST]", "", run_map },
-		{ "peek", "VA [SIZE]", "", run_peek },	{ "test", "[part]", "", run_test },
-		{ "vmalloc", "SIZE", "", run_vmalloc }, { "vmallocinfo", "", "", run_vmallocinfo },
-		{ "vmap", "PA...", "", run_vmap },
-	};
+static const struct command table[] __attribute__((used, section("commands"))) = {
+	{ "areas", "", "", run_areas },		{ "exit", "", "", run_exit },
+	{ "fault", "r|w|x VA", "", run_fault }, { "map", "[VA] [LAST]", "", run_map },
+	{ "peek", "VA [SIZE]", "", run_peek },	{ "test", "[part]", "", run_test },
+	{ "vmalloc", "SIZE", "", run_vmalloc }, { "vmallocinfo", "", "", run_vmallocinfo },
+	{ "vmap", "PA...", "", run_vmap },
+};
 
 /* The same as the model knows it: H a number in base 16, S a size, t any text; the last goes on. */
 static const struct known {

@@ -35,6 +35,8 @@ static void keep_input(void)
 	char name[64];
 	FILE *file;
 
+	if (!now.data)
+		return;
 	snprintf(name, sizeof(name), "crash-%s", getenv("FUZZ_TARGET"));
 	file = fopen(name, "w");
 	if (file && fwrite(now.data, 1, now.bytes, file) == now.bytes && !fclose(file))
@@ -57,6 +59,7 @@ static void run_input(const u8 *data, u64 bytes)
 	inputs++;
 	LLVMFuzzerTestOneInput(now.data, bytes);
 	free(now.data);
+	now.data = NULL;
 }
 
 static void read_file(const char *path)

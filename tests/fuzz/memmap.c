@@ -1,0 +1,135 @@
+/*
+ * memmap.c - who owns which range of physical addresses, against strips of paper (strips.h).
+ */
+#include <string.h>
+
+#include "strips.h"
+
+static struct memmap map;
+static struct strips strips;
+
+/* Often near each other, sometimes where numbers end. */
+static u64 place(struct bytes *in)
+{
+	u64 shape = byte(in), near = word(in);
+
+	switch (shape % 8) {
+	case 0:
+		return near << 7;
+	case 1:
+		return MEMMAP_LIMIT - (near << 7);
+	case 2:
+		return -(near << 7);
+	case 3:
+		return near << (shape >> 3);
+	default:
+		return near << PAGE_SHIFT;
+	}
+}
+
+static void insert(struct bytes *in)
+{
+	u64 start = place(in), bytes = place(in);
+	unsigned type = byte(in) % (MEM_NR_TYPES + 2);
+	struct memmap before = map;
+
+	if (memmap_insert(&map, start, bytes, type)) {
+		strips_insert(&strips, start, bytes, type);
+		EXPECT_EQ(map.dropped, before.dropped);
+	} else { /* no room; all that may have changed are the counters, and page 0 */
+		EXPECT(before.nr >= MEMMAP_MAX - 2);
+		EXPECT_EQ(map.dropped, before.dropped + 1);
+		if (type == MEM_USABLE && memmap_find(&map, paddr(0)))
+			strips_insert(&strips, 0, map.range[0].end, map.range[0].type);
+		strips.wrapping = map.wrapping;
+		strips.beyond = map.beyond;
+		strips.unknown = map.unknown;
+	}
+	EXPECT_EQ(map.wrapping, strips.wrapping);
+	EXPECT_EQ(map.beyond, strips.beyond);
+	EXPECT_EQ(map.unknown, strips.unknown);
+}
+
+/* The highest place in usable RAM below the limit, found page by page from a limit near it. */
+static void alloc(struct bytes *in)
+{
+	u64 bytes = (1 + byte(in) % 9) << PAGE_SHIFT, align = PAGE_SIZE << byte(in) % 6;
+	u64 limit = (u64)word(in) % 600 << PAGE_SHIFT, want = 0, run = 0;
+	enum memmap_type type = 1 + byte(in) % (MEM_NR_TYPES - 1);
+	paddr_t pa = memmap_alloc(&map, bytes, align, limit, type);
+
+	if (map.nr > MEMMAP_MAX - 3 && !pa.v)
+		return; /* perhaps for want of a range */
+	for (u64 at = limit; at > 0 && !want;) {
+		at -= PAGE_SIZE;
+		run = strips_type(&strips, at) == MEM_USABLE ? run + PAGE_SIZE : 0;
+		if (run >= bytes && IS_ALIGNED(at, align))
+			want = at;
+	}
+	EXPECT_EQ(pa.v, want);
+	if (pa.v)
+		strips_insert(&strips, pa.v, bytes, type);
+}
+
+static void count(unsigned type)
+{
+	u64 bytes = 0;
+
+	for (const struct memrange *r = map.range; r < map.range + map.nr; r++)
+		bytes += r->type == type ? r->end - r->start : 0;
+	EXPECT_EQ(memmap_bytes(&map, type), bytes);
+}
+
+/* Usable RAM is cut from the top: below the cut nothing changes, above it nothing usable is left. */
+static void limit(struct bytes *in)
+{
+	u64 had = memmap_bytes(&map, MEM_USABLE), bytes = place(in), cut = MEMMAP_LIMIT, over;
+	struct memmap before = map;
+
+	memmap_limit(&map, bytes);
+	over = had > ALIGN_DOWN(bytes, PAGE_SIZE) ? had - ALIGN_DOWN(bytes, PAGE_SIZE) : 0;
+	if (map.dropped > before.dropped || before.nr > MEMMAP_MAX - 2) {
+		strips.nr = 0; /* there was no room: go on from what came of it */
+		for (unsigned i = 0; i < map.nr; i++)
+			strips_insert(&strips, map.range[i].start,
+				      map.range[i].end - map.range[i].start, map.range[i].type);
+		return;
+	}
+	EXPECT_EQ(memmap_bytes(&map, MEM_USABLE), had - over);
+	for (unsigned i = before.nr; over && i-- > 0;) {
+		const struct memrange *r = &before.range[i];
+		u64 take = MIN(over, r->end - r->start);
+
+		if (r->type != MEM_USABLE)
+			continue;
+		cut = r->end - take;
+		strips_insert(&strips, cut, take, MEM_RESERVED);
+		over -= take;
+	}
+}
+
+static void run(struct bytes *in)
+{
+	memset(&map, 0, sizeof(map));
+	strips.nr = strips.wrapping = strips.unknown = strips.beyond = 0;
+	while (strips.nr < STRIPS_MAX - MEMMAP_MAX - 4 && operation(in)) {
+		u8 what = byte(in);
+
+		if (what < 176)
+			insert(in);
+		else if (what < 230)
+			alloc(in);
+		else if (what < 250)
+			count(what % MEM_NR_TYPES);
+		else
+			limit(in);
+		expect_well_formed(&map);
+		if (strips.nr)
+			EXPECT_EQ(memmap_find(&map, paddr(strips.strip[strips.nr - 1].start)) !=
+					  NULL,
+				  true);
+	}
+	expect_same(&map, &strips);
+}
+
+FUZZ_TARGET(memmap, NULL, run);
