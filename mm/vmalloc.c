@@ -28,32 +28,33 @@
 #include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
+bool window_next(vaddr_t *va, bool up, pte_t *pte, int *level)
+{
+	irqflags_t flags = irq_save(); /* tables that we see stay until we let a flush in */
+	pte_t *entry = up ? pt_next(&kernel_pt, va, VMALLOC_END, level) :
+			    pt_prev(&kernel_pt, va, VMALLOC_START, level);
+
+	*pte = entry ? pte_get(entry) : (pte_t){ 0 };
+	irq_restore(flags);
+	return entry;
+}
+
 /* The nearest area whose guard lies at or before, or at or behind, this page. */
 static bool search(vaddr_t at, bool up, struct vm_area *area)
 {
-	bool found = false;
-	int level;
+	pte_t pte;
 
-	while (!found && is_vmalloc_addr((void *)at)) {
-		irqflags_t flags = irq_save(); /* tables that we see stay until we let a flush in */
-		pte_t *entry = up ? pt_next(&kernel_pt, &at, VMALLOC_END, &level) :
-				    pt_prev(&kernel_pt, &at, VMALLOC_START, &level);
-
-		/* Most of the way leads through one table: no walk for each page. */
-		while (entry && !(found = vm_area_decode(pte_get(entry), at, area)) && level == 1 &&
-		       level_index(at, 1) != (up ? PT_ENTRIES - 1 : 0)) {
-			entry += up ? 1 : -1;
-			at += up ? PAGE_SIZE : -PAGE_SIZE;
-		}
-		irq_restore(flags);
-		at = !entry ? 0 : up ? at + level_bytes(level) : at - PAGE_SIZE;
-	}
-	return found;
+	for (int level; window_next(&at, up, &pte, &level);
+	     at += up ? level_bytes(level) : -PAGE_SIZE)
+		if (vm_area_decode(pte, at, area))
+			return true;
+	return false;
 }
 
 bool find_vm_area(vaddr_t va, struct vm_area *area)
 {
-	return search(ALIGN_DOWN(va, PAGE_SIZE), false, area) && va < vm_area_end(area);
+	return is_vmalloc_addr((void *)va) && search(ALIGN_DOWN(va, PAGE_SIZE), false, area) &&
+	       va < vm_area_end(area);
 }
 
 bool next_vm_area(vaddr_t va, struct vm_area *area)
@@ -61,65 +62,44 @@ bool next_vm_area(vaddr_t va, struct vm_area *area)
 	return search(MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE, true, area);
 }
 
-/* Pages in and out of the window's tables: interrupts are masked for those of one table. */
-
-/* Frames of this CPU's stock. */
-vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end)
-{
-	struct vm_stock *stock = this_stock();
-	bool more = true;
-
-	while (more && va < end) {
-		irqflags_t flags = irq_save();
-		u64 nr = MIN(in_table(va, end), stock_can_get(stock));
-
-		stock_get_frames(stock, window_entry(va), nr);
-		va += nr << PAGE_SHIFT;
-		more = nr || stock_refill(stock, (end - va) >> PAGE_SHIFT, rq->exact);
-		irq_restore(flags);
-	}
-	return va;
-}
-
-static void unmap(vaddr_t va, vaddr_t end, bool to_stock)
-{
-	struct vm_stock *stock = this_stock();
-
-	for (u64 nr; va < end; va += nr << PAGE_SHIFT) {
-		irqflags_t flags = irq_save();
-
-		nr = in_table(va, end);
-		if (to_stock) {
-			nr = MIN(nr, stock_can_put(stock));
-			stock_put_frames(stock, window_entry(va), nr);
-		} else {
-			pte_clear(window_entry(va), nr);
-		}
-		irq_restore(flags);
-		if (!nr)
-			stock_settle(true);
-	}
-}
-
-/* Areas */
+/* Areas. Interrupts are masked for the pages of one table at a time. */
 
 static inline bool owns_frames(enum vm_kind kind)
 {
 	return kind == VM_ALLOC || kind == VM_STACK;
 }
 
-/* Its descriptor says VM_FREED; its pages are mapped up to end. */
-static void put_area(vaddr_t va, pte_t *guard, vaddr_t end, bool own_frames)
+u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr)
 {
-	pte_t note = pte_get(guard);
+	struct vm_stock *stock = this_stock();
+
+	if (!stock_can_get(stock) && !stock_refill(stock, rq->nr_pages - rq->done, rq->exact))
+		return 0;
+	nr = MIN(nr, stock_can_get(stock));
+	stock_get_frames(stock, entry, nr);
+	return nr;
+}
+
+/* An area into the stock. note: its descriptor, VM_FREED; nr_mapped: of its pages, the first. */
+static void put_area(vaddr_t va, pte_t note, u64 nr_mapped, bool own)
+{
+	vaddr_t end = va + (nr_mapped << PAGE_SHIFT);
+	struct vm_stock *stock = this_stock();
 	irqflags_t flags;
 
 	if (note.v & AREA_MIXED)
 		vm_make_plain(va, end);
-	pte_set(guard, (pte_t){ note.v & ~AREA_MIXED });
-	unmap(va, end, own_frames);
+	for (u64 at = va, nr; at < end; at += nr << PAGE_SHIFT) {
+		flags = irq_save();
+		nr = MIN(in_table(at, end), own ? stock_can_put(stock) : PT_ENTRIES);
+		stock_unmap(stock, window_entry(at), nr, own);
+		irq_restore(flags);
+		if (!nr)
+			stock_settle(true);
+	}
 	flags = irq_save();
-	stock_put_area(this_stock(), va, window_entry(va), note.v >> AREA_PAGES_SHIFT);
+	pte_set(window_entry(va - PAGE_SIZE), (pte_t){ note.v & ~AREA_MIXED });
+	stock_put_area(stock, va, window_entry(va), note.v >> AREA_PAGES_SHIFT);
 	irq_restore(flags);
 }
 
@@ -127,26 +107,29 @@ static void *try_area(struct vm_request *rq)
 {
 	vaddr_t va = rq->align ? window_get(rq->nr_pages, rq->align, rq->lo, rq->hi) :
 				 stock_get_area(rq->nr_pages);
-	vaddr_t end = va + (rq->nr_pages << PAGE_SHIFT), mapped;
+	vaddr_t at = va, end = va + (rq->nr_pages << PAGE_SHIFT);
 	irqflags_t flags;
-	pte_t *guard, note;
+	pte_t note;
 
 	if (!va)
 		return NULL;
-	mapped = rq->fill(rq, va, end);
-	note = vm_area_encode(mapped == end ? rq->kind : VM_FREED, rq->nr_pages, rq->caller);
+	rq->va = va;
+	rq->done = 0;
+	for (u64 nr = 1; nr && at < end; at += nr << PAGE_SHIFT, rq->done += nr) {
+		flags = irq_save();
+		nr = rq->fill(rq, window_entry(at), in_table(at, end));
+		irq_restore(flags);
+	}
+	note = vm_area_encode(at == end ? rq->kind : VM_FREED, rq->nr_pages, rq->caller);
 	note.v |= rq->mixed ? AREA_MIXED : 0;
+	if (at < end) {
+		put_area(va, note, rq->done, owns_frames(rq->kind));
+		return NULL;
+	}
 	flags = irq_save();
-	guard = window_entry(va - PAGE_SIZE); /* stays: tables stay as long as an area */
-	if (mapped == end)
-		publish(this_stock(), guard, note, rq->nr_pages);
-	else
-		pte_set(guard, note);
+	publish(this_stock(), window_entry(va - PAGE_SIZE), note, rq->nr_pages);
 	irq_restore(flags);
-	if (mapped == end)
-		return (void *)va;
-	put_area(va, guard, mapped, owns_frames(rq->kind));
-	return NULL;
+	return (void *)va;
 }
 
 /* What is missing may be in other stocks, or wait for a flush. */
@@ -174,7 +157,7 @@ static u64 pages_for(u64 bytes)
 static noinline void *alloc_slow(u64 nr_pages, enum vm_kind kind, vaddr_t caller)
 {
 	return vm_new_area(
-		&(struct vm_request){ nr_pages, kind, .caller = caller, .fill = vm_map_stock });
+		&(struct vm_request){ nr_pages, kind, .caller = caller, .fill = vm_fill_stock });
 }
 
 static inline __attribute__((always_inline)) void *alloc_fast(u64 bytes, vaddr_t caller)
@@ -221,7 +204,7 @@ void *__vmalloc_range(u64 bytes, u64 align, vaddr_t lo, vaddr_t hi, gfp_t gfp, p
 	void *p = NULL;
 
 	rq.align = huge ? MAX(align, level_bytes(2)) : align;
-	rq.fill = huge ? vm_map_huge : vm_map_stock;
+	rq.fill = huge ? vm_fill_huge : vm_fill_stock;
 	if (align && prot > PAGE_NONE && prot <= PAGE_KERNEL_ROX)
 		p = filled(vm_new_area(&rq), bytes, gfp);
 	if (p && prot != PAGE_KERNEL &&
@@ -247,16 +230,15 @@ static const char *const free_calls[VM_NR_KINDS] = { "", "vfree",  "vunmap", "fr
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
 	const char *what = "is an area of another kind", *advice = "give it back with ";
+	bool inside = is_vmalloc_addr((void *)va);
 	struct vm_area area;
 
-	if (!is_vmalloc_addr((void *)va))
-		panic("%s: 0x%lx is not in the vmalloc window\n  which is 0x%lx-0x%lx\n"
-		      "  pass what vmalloc or vmap returned (kmalloc's pointers go to kfree)",
-		      call, va, VMALLOC_START, VMALLOC_END);
 	if (!find_vm_area(va, &area))
-		panic("%s: 0x%lx lies in no area\n  it was never allocated, or freed and flushed "
-		      "since\n  look for a second %s of this pointer",
-		      call, va, call);
+		panic("%s: 0x%lx %s\n  %s", call, va,
+		      inside ? "lies in no area" : "is not in the vmalloc window",
+		      inside ?
+			      "it was never allocated, or freed and flushed since: look for a second free" :
+			      "pass what vmalloc or vmap returned (kmalloc's pointers go to kfree)");
 	if (va != area.start) {
 		what = "is not the start of an area";
 		advice = va < area.start ? "that is its guard; pass what was returned for " :
@@ -285,26 +267,15 @@ static vaddr_t *deferred_link(vaddr_t va)
 	return (vaddr_t *)&first->next; /* and prev: vmalloc has no use for them */
 }
 
-/* Its guard's entry: as long as there is an area its tables stay. */
-static pte_t *guard_of(vaddr_t va)
-{
-	irqflags_t flags = irq_save();
-	pte_t *guard = window_entry(va - PAGE_SIZE);
-
-	irq_restore(flags);
-	return guard;
-}
-
 static void free_deferred(void)
 {
 	vaddr_t next, va = __atomic_exchange_n(&deferred, 0, __ATOMIC_ACQUIRE);
 
 	for (; va; va = next) {
-		pte_t *guard = guard_of(va);
-		u64 nr_pages = pte_get(guard).v >> AREA_PAGES_SHIFT;
+		pte_t note = pte_get(pt_entry(&kernel_pt, va - PAGE_SIZE));
 
 		next = *deferred_link(va);
-		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), true);
+		put_area(va, note, note.v >> AREA_PAGES_SHIFT, true);
 	}
 }
 
@@ -326,13 +297,12 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 
 	if (in_interrupt() && own_frames && flush) {
 		link = deferred_link(va);
-		*link = __atomic_load_n(&deferred, __ATOMIC_RELAXED);
 		while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
 						    __ATOMIC_RELAXED))
 			continue;
 		this_stock()->batch = 0; /* until then a flush is due */
 	} else {
-		put_area(va, guard, va + (nr_pages << PAGE_SHIFT), own_frames);
+		put_area(va, note, nr_pages, own_frames);
 	}
 	settle_if_due();
 }
@@ -359,10 +329,7 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 		irq_restore(flags);
 		return free_long(va, guard, owns_frames(kind));
 	}
-	if (owns_frames(kind))
-		stock_put_frames(stock, guard + 1, nr_pages);
-	else
-		pte_clear(guard + 1, nr_pages);
+	stock_unmap(stock, guard + 1, nr_pages, owns_frames(kind));
 	stock_put_area(stock, va, guard + 1, nr_pages);
 	irq_restore(flags);
 	if (unlikely(stock_due(stock)))
@@ -422,14 +389,12 @@ u64 vm_unmap_aliases(void)
 static noinline struct page *lookup_page(vaddr_t va)
 {
 	irqflags_t flags = irq_save();
-	struct page *page = NULL;
 	struct mapping m;
+	bool found = is_vmalloc_addr((void *)va) && pt_lookup(&kernel_pt, va, &m);
 
-	if (is_vmalloc_addr((void *)va) && pt_lookup(&kernel_pt, va, &m))
-		page = pfn_to_page(paddr_to_pfn(m.pa) + ((va - m.va) >> PAGE_SHIFT));
 	window_entry(va); /* next time it is remembered */
 	irq_restore(flags);
-	return page;
+	return found ? pfn_to_page(paddr_to_pfn(m.pa) + ((va - m.va) >> PAGE_SHIFT)) : NULL;
 }
 
 /* An interrupt may forget the walk, or put another there: so the table first, then whose it is. */

@@ -9,7 +9,7 @@
  *
  *	vmalloc_huge	puts a leaf of 2 MiB where an entry led to a page table. The table stays, in
  *			the care of the block's second struct page, and comes back when the leaf is
- *			split. So splitting needs no memory and cannot fail.
+ *			split: that needs no memory and cannot fail.
  *	set_memory_x	makes pages executable. They are nowhere writable then: neither in the direct
  *			map, whose large leaves are split for it, nor by a vmap. Rights are first taken,
  *			then flushed, then others given, so that no TLB ever holds both.
@@ -40,37 +40,24 @@ static inline u64 show_pages(pte_t *entry, struct page *const *page, u64 nr, pgp
 	return nr + i;
 }
 
-static vaddr_t map_pages(struct vm_request *rq, vaddr_t va, vaddr_t end)
+static u64 fill_pages(struct vm_request *rq, pte_t *entry, u64 nr)
 {
-	struct page *const *page = rq->what;
-	u64 nr, done;
-
-	do {
-		irqflags_t flags = irq_save(); /* no flush between the look and the entry */
-
-		nr = in_table(va, end);
-		done = show_pages(window_entry(va), page, nr, rq->prot);
-		irq_restore(flags);
-		va += done << PAGE_SHIFT;
-		page += done;
-	} while (done == nr && va < end);
-	return va;
+	return show_pages(entry, (struct page *const *)rq->what + rq->done, nr, rq->prot);
 }
 
 /* rq->what: numbers of frames; NULL: rq->pfn and those behind it. */
-static vaddr_t map_pfns(struct vm_request *rq, vaddr_t va, vaddr_t end)
+static u64 fill_pfns(struct vm_request *rq, pte_t *entry, u64 nr)
 {
 	const u64 *pfns = rq->what;
 
-	for (u64 i = 0; va < end; i++, va += PAGE_SIZE) {
-		u64 pfn = pfns ? pfns[i] : rq->pfn + i;
+	for (u64 i = 0, at = rq->done; i < nr; i++, at++) {
+		u64 pfn = pfns ? pfns[at] : rq->pfn + at;
 
 		if (pfn >= MEMMAP_LIMIT >> PAGE_SHIFT || pfn_valid(pfn))
-			break;
-		pte_set(pt_entry(&kernel_pt, va),
-			pte_make_leaf(paddr(pfn << PAGE_SHIFT), 1, rq->prot));
+			return i;
+		pte_set(&entry[i], pte_make_leaf(paddr(pfn << PAGE_SHIFT), 1, rq->prot));
 	}
-	return va;
+	return nr;
 }
 
 static inline bool is_data(pgprot_t prot)
@@ -81,7 +68,7 @@ static inline bool is_data(pgprot_t prot)
 static noinline void *vmap_slow(struct page **pages, u64 count, pgprot_t prot, enum vm_kind kind,
 				vaddr_t caller)
 {
-	struct vm_request rq = { count, kind, prot, pages, 0, caller, .fill = map_pages };
+	struct vm_request rq = { count, kind, prot, pages, 0, caller, .fill = fill_pages };
 
 	return is_data(prot) ? vm_new_area(&rq) : NULL;
 }
@@ -110,13 +97,10 @@ void *vmap(struct page **pages, u64 count, pgprot_t prot)
 
 void *vmap_put_pages(struct page **pages, u64 count)
 {
-	u16 single = PAGE_IS(PG_ALLOC, 0);
 	void *p = NULL;
 	u64 i = 0;
 
-	while (i < count && __atomic_compare_exchange_n(&pages[i]->state_and_order, &single,
-							PAGE_IS(PG_VMALLOC, 0), false,
-							__ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	while (i < count && page_claim(pages[i], 0, PG_ALLOC, PG_VMALLOC))
 		i++;
 	if (i == count)
 		p = vmap_slow(pages, count, PAGE_KERNEL, VM_ALLOC, CALLER());
@@ -129,7 +113,7 @@ void *vmap_put_pages(struct page **pages, u64 count)
 
 void *vmap_pfn(const u64 *pfns, u64 count, pgprot_t prot)
 {
-	struct vm_request rq = { count, VM_MAP, prot, pfns, 0, CALLER(), .fill = map_pfns };
+	struct vm_request rq = { count, VM_MAP, prot, pfns, 0, CALLER(), .fill = fill_pfns };
 
 	return is_data(prot & ~PAGE_UC) ? vm_new_area(&rq) : NULL;
 }
@@ -138,7 +122,7 @@ void *ioremap_prot(paddr_t pa, u64 bytes, pgprot_t prot)
 {
 	u64 offset = pa.v & (PAGE_SIZE - 1), pfn = paddr_to_pfn(pa);
 	u64 nr = ALIGN_UP(offset + bytes, PAGE_SIZE) >> PAGE_SHIFT;
-	struct vm_request rq = { nr, VM_IOREMAP, prot, NULL, pfn, CALLER(), .fill = map_pfns };
+	struct vm_request rq = { nr, VM_IOREMAP, prot, NULL, pfn, CALLER(), .fill = fill_pfns };
 	bool fits = bytes && pa.v < MEMMAP_LIMIT && bytes <= MEMMAP_LIMIT - pa.v;
 	void *p = fits && is_data(prot & ~PAGE_UC) ? vm_new_area(&rq) : NULL;
 
@@ -159,15 +143,15 @@ u64 vread(void *buf, const void *p, u64 bytes)
 		vaddr_t va = (vaddr_t)p + at, offset = va & (PAGE_SIZE - 1);
 		irqflags_t flags = irq_save(); /* no flush ends meanwhile, so nothing is reused */
 		struct page *page = vmalloc_to_page((void *)va);
+		bool there = page && pfn_valid(page_to_pfn(page));
 
 		nr = MIN(bytes - at, PAGE_SIZE - offset);
-		if (page && pfn_valid(page_to_pfn(page))) {
+		if (there)
 			memcpy(buf + at, page_address(page) + offset, nr);
-			any = true;
-		} else {
+		else
 			memset(buf + at, 0, nr);
-		}
 		irq_restore(flags);
+		any |= there;
 	}
 	return any ? bytes : 0;
 }
@@ -175,140 +159,122 @@ u64 vread(void *buf, const void *p, u64 bytes)
 /* Leaves of 2 MiB */
 
 /*
- * In place of the table, which is new and empty, and ours alone. Another CPU may remember it in
- * window_entry()'s cache: it finds nothing there, walks, and finds the leaf.
+ * Over the table, which is ours alone and stays, with entries for the same pages: whichever of the
+ * two a CPU remembers, now and when the leaf is split, it comes to the same frames.
  */
-static bool put_leaf(vaddr_t va)
+static bool put_leaf(vaddr_t va, pte_t *table)
 {
-	int level;
-	pte_t *entry = pt_walk(&kernel_pt, va, 2, &level);
 	struct page *page = alloc_pages(__GFP_NORECLAIM, 9);
+	int level;
 
 	if (!page)
 		return false;
-	for (u64 i = PT_ENTRIES; i-- > 0;)
+	for (u64 i = PT_ENTRIES; i-- > 0;) {
 		page[i] = (struct page){ .owner = page->owner,
 					 .state_and_order = PAGE_IS(PG_VMALLOC, 0) };
-	page[1].next = paddr_to_pfn(pte_paddr(pte_get(entry), 2));
+		pte_set(&table[i], pte_make_leaf(page_to_phys(page + i), 1, PAGE_KERNEL));
+	}
+	page[1].next = page_to_pfn(virt_to_page(table));
 	__atomic_add_fetch(&ring_frames, PT_ENTRIES, __ATOMIC_RELAXED);
-	pte_set(entry, pte_make_leaf(page_to_phys(page), 2, PAGE_KERNEL));
+	pte_set(pt_walk(&kernel_pt, va, 2, &level),
+		pte_make_leaf(page_to_phys(page), 2, PAGE_KERNEL));
 	return true;
 }
 
-vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end)
+/* Not in an interrupt, which it would make too long. */
+u64 vm_fill_huge(struct vm_request *rq, pte_t *entry, u64 nr)
 {
-	vaddr_t start = va;
+	bool huge = nr == PT_ENTRIES && !in_interrupt() &&
+		    put_leaf(rq->va + (rq->done << PAGE_SHIFT), entry);
 
-	while (end - va >= level_bytes(2) && !in_interrupt() && put_leaf(va))
-		va += level_bytes(2);
-	rq->mixed = va > start;
-	/* A CPU may have walked here ahead of us and remember the table, as the MMU does. */
-	if (rq->mixed)
-		tlb_flush_range(start, 1); /* it drops all of those: SDM 3A, 4.10.4.1 */
-	return vm_map_stock(rq, va, end);
+	rq->mixed |= huge;
+	return huge ? nr : vm_fill_stock(rq, entry, nr);
 }
 
-/* The level-1 entry. A leaf there becomes the table again, and maps the same: nothing to flush. */
+/* The level-1 entry. A leaf there gives way to its table. */
 static pte_t *plain_entry(vaddr_t va)
 {
 	int level;
-	pte_t *entry = pt_walk(&kernel_pt, va, 1, &level), *table;
-	struct page *page;
+	pte_t *entry = pt_walk(&kernel_pt, va, 1, &level);
+	struct page *page = pfn_to_page(paddr_to_pfn(pte_paddr(pte_get(entry), level)));
 
-	if (level == 1)
-		return entry;
-	page = pfn_to_page(paddr_to_pfn(pte_paddr(pte_get(entry), 2)));
-	table = page_address(pfn_to_page(page[1].next));
-	for (u64 i = 0; i < PT_ENTRIES; i++)
-		pte_set(&table[i], pte_make_leaf(page_to_phys(page + i), 1, PAGE_KERNEL));
-	pte_set(entry, pte_make_table(virt_to_phys(table)));
-	return &table[level_index(va, 1)];
+	if (level > 1)
+		pte_set(entry, pte_make_table(page_to_phys(pfn_to_page(page[1].next))));
+	return pt_entry(&kernel_pt, va);
 }
 
 /* Protections */
 
-/* What each protection becomes by each change; PAGE_NONE: that may not be. */
-static const pgprot_t becomes[][4] = {
-	[SET_RO] = { 0, PAGE_KERNEL_RO, PAGE_KERNEL_RO, PAGE_KERNEL_ROX },
-	[SET_RW] = { 0, PAGE_KERNEL, PAGE_KERNEL, PAGE_NONE },
-	[SET_X] = { 0, PAGE_KERNEL_ROX, PAGE_NONE, PAGE_KERNEL_ROX },
-	[SET_NX] = { 0, PAGE_KERNEL_RO, PAGE_KERNEL, PAGE_KERNEL_RO },
+/* Each change gives pages that have one protection another; none may have a third. */
+static const struct {
+	pgprot_t from, to, never;
+} changes[] = {
+	[SET_RO] = { PAGE_KERNEL, PAGE_KERNEL_RO, PAGE_NONE },
+	[SET_RW] = { PAGE_KERNEL_RO, PAGE_KERNEL, PAGE_KERNEL_ROX },
+	[SET_X] = { PAGE_KERNEL_RO, PAGE_KERNEL_ROX, PAGE_KERNEL },
+	[SET_NX] = { PAGE_KERNEL_ROX, PAGE_KERNEL_RO, PAGE_NONE },
 };
 
-/* Of pages that are not executable: from now on their frames are code, or no longer. Flush. */
+/* True: there were such pages. Flush. */
+static bool protect(vaddr_t va, vaddr_t end, pgprot_t from, pgprot_t to)
+{
+	bool any = false;
+
+	for (; va < end; va += PAGE_SIZE) {
+		pte_t *entry = plain_entry(va), was = pte_get(entry);
+
+		if (pte_pgprot(was) == from) {
+			pte_set(entry, pte_make_leaf(pte_paddr(was, 1), 1, to));
+			any = true;
+		}
+	}
+	return any;
+}
+
+/* Of pages that are not executable: from now on, on every CPU, their frames are code, or no longer. */
 static bool mark(vaddr_t va, vaddr_t end, bool code)
 {
-	for (; va < end; va += PAGE_SIZE) {
+	bool enough = true; /* memory, to split the direct map's leaves */
+
+	for (; enough && va < end; va += PAGE_SIZE) {
 		pte_t pte = pte_get(plain_entry(va));
 		struct page *page = pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));
 
 		if (pte_pgprot(pte) == PAGE_KERNEL_ROX || code == (page->state == PG_TEXT))
 			continue;
-		if (pt_protect(&kernel_pt, (vaddr_t)page_address(page), 1,
-			       code ? PAGE_KERNEL_RO : PAGE_KERNEL))
-			return false;
-		page->state = code ? PG_TEXT : PG_VMALLOC;
+		enough = !pt_protect(&kernel_pt, (vaddr_t)page_address(page), 1,
+				     code ? PAGE_KERNEL_RO : PAGE_KERNEL);
+		if (enough)
+			page->state = code ? PG_TEXT : PG_VMALLOC;
 	}
-	return true;
-}
-
-/* Flush these pages; true: flush all, as some were code, and their direct map has changed, too. */
-static bool protect(vaddr_t va, vaddr_t end, enum set_memory change)
-{
-	bool was_code = false;
-
-	for (vaddr_t at = va; at < end; at += PAGE_SIZE) {
-		pte_t *entry = plain_entry(at), was = pte_get(entry);
-		pgprot_t prot = becomes[change][pte_pgprot(was)];
-
-		was_code |= pte_pgprot(was) == PAGE_KERNEL_ROX && prot != PAGE_KERNEL_ROX;
-		pte_set(entry, pte_make_leaf(pte_paddr(was, 1), 1, prot));
-	}
-	if (was_code) {
-		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
-		mark(va, end, false);
-	}
-	return was_code;
+	tlb_flush_all(); /* it also ends each vmap that did not see the mark yet */
+	return enough;
 }
 
 /* The flush that is still due is the one that the frames wait for before they are used. */
 void vm_make_plain(vaddr_t va, vaddr_t end)
 {
-	protect(va, end, SET_NX);
-	protect(va, end, SET_RW);
+	if (protect(va, end, PAGE_KERNEL_ROX, PAGE_KERNEL_RO)) {
+		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
+		mark(va, end, false);
+	}
+	protect(va, end, PAGE_KERNEL_RO, PAGE_KERNEL);
 }
 
 /* Does a vmap let code be written? */
 static bool is_writable_elsewhere(void)
 {
-	bool found = false;
-	int level;
+	vaddr_t va = VMALLOC_START;
+	pte_t pte;
 
-	for (vaddr_t va = VMALLOC_START; !found; va += level_bytes(level)) {
-		irqflags_t flags = irq_save();
-		pte_t *entry = pt_next(&kernel_pt, &va, VMALLOC_END, &level);
-		pte_t pte = { entry ? pte_get(entry).v : 0 };
-		u64 pfn = entry ? paddr_to_pfn(pte_paddr(pte, level)) : 0;
+	for (int level; window_next(&va, true, &pte, &level); va += level_bytes(level)) {
+		u64 pfn = paddr_to_pfn(pte_paddr(pte, level));
 
-		irq_restore(flags);
-		if (!entry)
-			break;
-		found = pte_present(pte) && pte_pgprot(pte) == PAGE_KERNEL && pfn_valid(pfn) &&
-			pfn_to_page(pfn)->state == PG_TEXT;
+		if (pte_present(pte) && pte_pgprot(pte) == PAGE_KERNEL && pfn_valid(pfn) &&
+		    pfn_to_page(pfn)->state == PG_TEXT)
+			return true;
 	}
-	return found;
-}
-
-static int make_code(vaddr_t va, vaddr_t end)
-{
-	bool enough = mark(va, end, true);
-
-	tlb_flush_all(); /* it also ends each vmap that did not see the mark yet */
-	if (enough && !is_writable_elsewhere())
-		return 0;
-	mark(va, end, false);
-	tlb_flush_all();
-	return enough ? -EACCES : -ENOMEM;
+	return false;
 }
 
 static int may_change(vaddr_t va, u64 nr_pages, enum set_memory change)
@@ -322,17 +288,32 @@ static int may_change(vaddr_t va, u64 nr_pages, enum set_memory change)
 	    nr_pages > (vm_area_end(&area) - va) >> PAGE_SHIFT)
 		return -EINVAL;
 	for (u64 i = 0; i < nr_pages; i++)
-		if (!pt_lookup(&kernel_pt, va + (i << PAGE_SHIFT), &m) || !becomes[change][m.prot])
+		if (!pt_lookup(&kernel_pt, va + (i << PAGE_SHIFT), &m) ||
+		    m.prot == changes[change].never)
 			return -EACCES;
 	guard = pt_entry(&kernel_pt, area.start - PAGE_SIZE);
 	was = pte_get(guard);
 	return pte_replace(guard, was, (pte_t){ was.v | AREA_MIXED }) ? 0 : -EINVAL;
 }
 
+static int apply(vaddr_t va, vaddr_t end, enum set_memory change)
+{
+	int error = 0;
+
+	if (change == SET_X && !mark(va, end, true))
+		error = -ENOMEM;
+	else if (change == SET_X && is_writable_elsewhere())
+		error = -EACCES;
+	else if (protect(va, end, changes[change].from, changes[change].to))
+		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
+	if (error || change == SET_NX)
+		mark(va, end, false);
+	return error;
+}
+
 int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
 {
 	static bool busy; /* one CPU at a time; atomic */
-	vaddr_t end = va + (nr_pages << PAGE_SHIFT);
 	int error;
 
 	if (in_interrupt())
@@ -340,12 +321,8 @@ int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
 	while (__atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
 	error = may_change(va, nr_pages, change);
-	if (!error && change == SET_X)
-		error = make_code(va, end);
-	if (!error && protect(va, end, change))
-		tlb_flush_all();
-	else if (!error)
-		tlb_flush_range(va, nr_pages);
+	if (!error)
+		error = apply(va, va + (nr_pages << PAGE_SHIFT), change);
 	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
 	return error;
 }

@@ -88,18 +88,21 @@ static inline u64 stock_can_put(const struct vm_stock *stock)
 	return stock->mask + 1 - MAX(at, in);
 }
 
-/* So many frames into these entries; out of them, which are empty then. */
+/* So many frames into these entries. */
 static inline void stock_get_frames(struct vm_stock *stock, pte_t *to, u64 nr)
 {
 	pte_copy(to, &stock->ring[stock->frames.head & stock->mask], nr);
 	stock->frames.head += nr;
 }
 
-static inline void stock_put_frames(struct vm_stock *stock, pte_t *from, u64 nr)
+/* Empty so many entries; the frames that are the area's own wait in the ring. */
+static inline void stock_unmap(struct vm_stock *stock, pte_t *entry, u64 nr, bool own)
 {
-	pte_copy(&stock->ring[stock->frames.tail & stock->mask], from, nr);
-	pte_clear(from, nr);
-	stock->frames.tail += nr;
+	if (own) {
+		pte_copy(&stock->ring[stock->frames.tail & stock->mask], entry, nr);
+		stock->frames.tail += nr;
+	}
+	pte_clear(entry, nr);
 }
 
 /* More frames, for want of nr; exact: not more than nr. False: page_alloc has no more. */
@@ -118,6 +121,12 @@ u64 stock_drain(void);
 
 /* Fresh addresses with their page tables, not in stock; arguments as vmarea_alloc's. 0: no room. No lock. */
 vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);
+
+/*
+ * The window's next entry from *va on that is not empty, or the one before: where, what it is now
+ * (tables may go any time), and its level. False: none. Interrupts on or off.
+ */
+bool window_next(vaddr_t *va, bool up, pte_t *pte, int *level);
 
 void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg);
 
@@ -163,8 +172,8 @@ static inline void publish(struct vm_stock *stock, pte_t *guard, pte_t note, u64
 }
 
 /*
- * The long way, interrupts on or off. fill maps pages from va on; returns where that ended: before
- * end, if it must.
+ * The long way, interrupts on or off. fill maps up to nr pages by these entries of one table,
+ * interrupts masked; returns how many, 0: it must end here.
  */
 struct vm_request {
 	u64 nr_pages;
@@ -173,9 +182,11 @@ struct vm_request {
 	const void *what;
 	u64 pfn;
 	vaddr_t caller;
-	vaddr_t (*fill)(struct vm_request *rq, vaddr_t va, vaddr_t end);
+	u64 (*fill)(struct vm_request *rq, pte_t *entry, u64 nr);
 	u64 align; /* 0: anywhere; otherwise as for window_get, and the next two */
 	vaddr_t lo, hi;
+	vaddr_t va; /* for fill: where the area begins, */
+	u64 done;   /* and how many pages are mapped */
 	bool exact; /* memory is short: take no more than is needed */
 	bool mixed; /* set by fill: AREA_MIXED */
 };
@@ -183,8 +194,8 @@ void *vm_new_area(struct vm_request *rq);	  /* no lock held */
 void vm_free_area(vaddr_t va, enum vm_kind kind); /* any pointer, any size; no lock held */
 
 /* fill: frames of the stock (vmalloc.c); leaves of 2 MiB as far as there are blocks (vmap.c). */
-vaddr_t vm_map_stock(struct vm_request *rq, vaddr_t va, vaddr_t end);
-vaddr_t vm_map_huge(struct vm_request *rq, vaddr_t va, vaddr_t end);
+u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr);
+u64 vm_fill_huge(struct vm_request *rq, pte_t *entry, u64 nr);
 
 /* Of the entries of a mixed area, to be freed. No lock held. */
 void vm_make_plain(vaddr_t va, vaddr_t end);
