@@ -14,6 +14,8 @@
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
+#include "../tests/test.h"
+
 static u64 now(void)
 {
 	return cycles();

@@ -108,6 +108,34 @@ u64 test_random(void)
 	return random_next(&random_state);
 }
 
+void run_on_cpu(u32 cpu, void (*fn)(void *), void *arg)
+{
+	if (cpu == cpu_id())
+		return fn(arg);
+	cpu_start(cpu, fn, arg);
+	cpu_join(cpu);
+}
+
+void run_on_cpus(u32 nr, void (*fn)(void *), void *arg)
+{
+	BUG_ON(cpu_id() != 0 || nr > nr_cpus());
+	for (u32 cpu = 1; cpu < nr; cpu++)
+		cpu_start(cpu, fn, arg);
+	if (nr)
+		fn(arg);
+	for (u32 cpu = 1; cpu < nr; cpu++)
+		cpu_join(cpu);
+}
+
+u64 locks_taken(void)
+{
+	u64 count = 0;
+
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++)
+		count += __atomic_load_n(&lock_counts[cpu], __ATOMIC_RELAXED);
+	return count;
+}
+
 static void run_body(void *test)
 {
 	((const struct test *)test)->run();

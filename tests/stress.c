@@ -29,6 +29,8 @@
 #include <mm/slab.h>
 #include <mm/vmalloc.h>
 
+#include "test.h"
+
 #define SLOTS 256
 #define HOT 8		     /* slots that see half of all exchanges */
 #define FRAMES 16	     /* of one object that keeps a list of them */

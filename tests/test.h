@@ -14,8 +14,8 @@
  */
 #pragma once
 
-#include <kernel/panic.h>
-#include <kernel/types.h>
+#include <kernel/smp.h>
+#include <kernel/spinlock.h>
 
 #include "inject.h"
 
@@ -73,6 +73,14 @@ void test_skip(const char *why);
 bool test_failed(void);
 
 bool contains(const char *text, const char *part);
+
+/* fn(arg) on that CPU, this one included; back when it is done. */
+void run_on_cpu(u32 cpu, void (*fn)(void *), void *arg);
+
+/* fn(arg) on CPUs 0 .. nr - 1 at the same time; called on CPU 0; back when all are done. */
+void run_on_cpus(u32 nr, void (*fn)(void *), void *arg);
+
+u64 locks_taken(void); /* by all CPUs so far */
 
 /* A random number that the seed of this run determines: the same on every machine. */
 u64 test_random(void);

@@ -19,9 +19,3 @@ _Noreturn void cpu_idle(void); /* all that a CPU but 0 does; arch calls it there
 /* Start fn(arg) on that CPU (not this one), which must be idle; wait until it has returned. */
 void cpu_start(u32 cpu, void (*fn)(void *), void *arg);
 void cpu_join(u32 cpu);
-
-/* fn(arg) on that CPU, this one included; back when it is done. */
-void run_on_cpu(u32 cpu, void (*fn)(void *), void *arg);
-
-/* fn(arg) on CPUs 0 .. nr - 1 at the same time; called on CPU 0; back when all are done. */
-void run_on_cpus(u32 nr, void (*fn)(void *), void *arg);

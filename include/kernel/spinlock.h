@@ -32,7 +32,6 @@ struct spinlock {
 #define SPINLOCK(name, rank) ((struct spinlock){ 0, rank, name, NULL })
 
 extern u64 lock_counts[NR_CPUS]; /* taken by each CPU so far */
-u64 locks_taken(void);		 /* their sum */
 
 /* Only in checking builds; kernel/smp.c. Does this CPU hold any? Panic if it may not wait for it. */
 bool locks_held(void);
