@@ -154,24 +154,23 @@ static void read_line(void)
 /* Read the numbers, which command->args has in capitals. False, and why, if args do not fit it. */
 static bool parse_args(const struct command *command, unsigned nr, char **args, u64 *numbers)
 {
-	const char *next = command->args, *name = next;
+	const char *name = command->args, *space;
+	bool repeated = strchr(name, '.'), size;
 	unsigned i;
-	bool size;
 
-	for (i = 0; i < nr && *next; i++) {
-		name = *next == '.' ? name : next + (*next == '[');
-		size = *name == 'S';
-		if (*name < 'a' && !parse_number(args[i], size ? 10 : 16, &numbers[i])) {
+	for (i = 0; i < nr && *name; i++) {
+		size = name[*name == '['] == 'S';
+		if (name[*name == '['] < 'a' &&
+		    !parse_number(args[i], size ? 10 : 16, &numbers[i])) {
 			printk("'%s' is no %s\n", args[i],
 			       size ? "size: say 4096, 0x1000, 64K, 2M or 1G" :
 				      "number of 1 to 16 hexadecimal digits");
 			return false;
 		}
-		while (*next && !strchr(" .", *next))
-			next++;
-		next += *next == ' ';
+		space = strchr(name, ' ');
+		name = repeated ? name : space ? space + 1 : "";
 	}
-	if (i == nr && (!*next || *next == '[' || *next == '.'))
+	if (i == nr && (!*name || *name == '[' || (repeated && nr)))
 		return true;
 	printk("usage: %s %s\n", command->name, command->args);
 	return false;

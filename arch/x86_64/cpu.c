@@ -75,26 +75,14 @@ static void fill_idt(void)
 	}
 }
 
-static void load(struct cpu *cpu)
-{
-	struct packed {
-		u16 limit;
-		const void *base;
-	} gdtr = { sizeof(cpu->gdt) - 1, cpu->gdt }, idtr = { sizeof(idt) - 1, idt };
-
-	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(cpu), "d"((u64)cpu >> 32)); /* GS base */
-	/* IA32_PAT as in Linux: PWT and PCD choose WB, WC, UC- or UC. Nothing is mapped WT yet. */
-	asm volatile("wrmsr" ::"c"(0x277), "a"(0x00070106), "d"(0x04070506));
-	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
-	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
-		if (cpu_has(f->name))
-			WRITE_CR(4, READ_CR(4) | f->cr4);
-}
-
 void cpu_init(u32 id, void *const stack[CPU_STACKS])
 {
 	struct cpu *cpu = &cpus[id];
 	u64 tss = (u64)&cpu->tss;
+	struct packed {
+		u16 limit;
+		const void *base;
+	} gdtr = { sizeof(cpu->gdt) - 1, cpu->gdt }, idtr = { sizeof(idt) - 1, idt };
 
 	cpu->id = id;
 	cpu->tss.io_map = sizeof(cpu->tss);
@@ -105,7 +93,13 @@ void cpu_init(u32 id, void *const stack[CPU_STACKS])
 	cpu->gdt[5] = tss >> 32;
 	if (!id)
 		fill_idt();
-	load(cpu);
+	asm volatile("wrmsr" ::"c"(0xc0000101), "a"(cpu), "d"((u64)cpu >> 32)); /* GS base */
+	/* IA32_PAT as in Linux: PWT and PCD choose WB, WC, UC- or UC. Nothing is mapped WT yet. */
+	asm volatile("wrmsr" ::"c"(0x277), "a"(0x00070106), "d"(0x04070506));
+	asm volatile("lgdt %0; lidt %1; ltr %w2" ::"m"(gdtr), "m"(idtr), "r"(TSS) : "memory");
+	for (const struct feature *f = features; f < features + ARRAY_SIZE(features); f++)
+		if (cpu_has(f->name))
+			WRITE_CR(4, READ_CR(4) | f->cr4);
 }
 
 /*
