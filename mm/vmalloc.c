@@ -292,11 +292,11 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 {
 	pte_t note = pte_get(guard);
 	u64 nr_pages = note.v >> AREA_PAGES_SHIFT;
-	bool flush = note.v & AREA_MIXED || nr_pages > stock_can_put(this_stock());
-	vaddr_t *link;
 
-	if (in_interrupt() && own_frames && flush) {
-		link = deferred_link(va);
+	if (in_interrupt() && own_frames &&
+	    (note.v & AREA_MIXED || nr_pages > stock_can_put(this_stock()))) {
+		vaddr_t *link = deferred_link(va);
+
 		while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
 						    __ATOMIC_RELAXED))
 			continue;
@@ -323,7 +323,8 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 	}
 	stock->areas--;
 	stock->used -= nr_pages;
-	if (unlikely(nr_pages >= STOCK_SIZES || !in_one_table(guard, nr_pages + 1) ||
+	if (unlikely(nr_pages >= STOCK_SIZES ||
+		     level_index(va - PAGE_SIZE, 1) + nr_pages >= PT_ENTRIES ||
 		     was.v & AREA_MIXED ||
 		     (owns_frames(kind) && nr_pages > stock_can_put(stock)))) {
 		irq_restore(flags);

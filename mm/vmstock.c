@@ -61,22 +61,6 @@ static void window_put(vaddr_t va, u64 nr_pages)
 	spin_unlock(&tables_lock, flags);
 }
 
-/* Tables for the range, a few at a time, as interrupts are masked. The addresses must be taken. */
-static bool make_tables(vaddr_t va, u64 nr_pages)
-{
-	for (u64 nr; nr_pages; nr_pages -= nr, va += nr << PAGE_SHIFT) {
-		irqflags_t flags = spin_lock(&tables_lock);
-		int error;
-
-		nr = MIN(nr_pages, 8ul * PT_ENTRIES);
-		error = pt_populate(&kernel_pt, va, nr);
-		spin_unlock(&tables_lock, flags);
-		if (error)
-			return false;
-	}
-	return true;
-}
-
 vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 {
 	irqflags_t flags = spin_lock(&tables_lock);
@@ -90,14 +74,18 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi)
 	 * A CPU may still remember a table that was here before: flush. As no interrupt can, it makes
 	 * no table either, which would only wait for the flush, too.
 	 */
-	if ((in_interrupt() && tlb_tables_waiting()) ||
-	    !make_tables(va - PAGE_SIZE, nr_pages + 1)) {
-		window_put(va, nr_pages);
-		return 0;
+	error = in_interrupt() && tlb_tables_waiting();
+	for (u64 left = nr_pages + 1, nr; left && !error; left -= nr) { /* with the guard */
+		flags = spin_lock(&tables_lock); /* not for long: interrupts are masked */
+		nr = MIN(left, 8ul * PT_ENTRIES);
+		error = pt_populate(&kernel_pt, va + ((nr_pages - left) << PAGE_SHIFT), nr);
+		spin_unlock(&tables_lock, flags);
 	}
-	if (!in_interrupt())
+	if (error)
+		window_put(va, nr_pages);
+	else if (!in_interrupt())
 		tlb_free_tables();
-	return va;
+	return error ? 0 : va;
 }
 
 /* Lists of areas */

@@ -134,11 +134,6 @@ int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */
 
 /* What vmalloc.c and vmap.c share. Interrupts masked. */
 
-static inline bool in_one_table(const pte_t *entry, u64 nr)
-{
-	return ((vaddr_t)entry & (PAGE_SIZE - 1)) + nr * sizeof(*entry) <= PAGE_SIZE;
-}
-
 /* How many of these pages lie in one table. */
 static inline u64 in_table(vaddr_t va, vaddr_t end)
 {
@@ -157,7 +152,7 @@ static inline pte_t *at_hand(struct vm_stock *stock, u64 nr_pages, vaddr_t *va)
 
 	*va = list_first(list);
 	guard = *va ? window_entry(*va - PAGE_SIZE) : NULL;
-	if (unlikely(!guard || !in_one_table(guard, nr_pages + 1)))
+	if (unlikely(!guard || level_index(*va - PAGE_SIZE, 1) + nr_pages >= PT_ENTRIES))
 		return NULL;
 	list_pop(list, guard + 1);
 	return guard;
