@@ -40,7 +40,6 @@ static u64 (*shrinkers[4])(void), nr_shrinkers, nr_frames;
 static struct magazine of_cpu_0[NR_MAGAZINES];
 struct magazine *magazines[NR_CPUS] = { of_cpu_0 };
 struct page *main_first;
-vaddr_t main_start;
 u64 main_pages;
 bool (*mm_injector)(bool object);
 
@@ -182,6 +181,15 @@ static _Noreturn void bad_free(struct page *page, unsigned order)
 	      page_text(text, page));
 }
 
+/* Of another range of RAM than the largest; or it is none that may be freed. */
+void free_pages_slow(struct page *page, unsigned order)
+{
+	if (order > MAX_ORDER || !IS_ALIGNED((vaddr_t)page, sizeof(*page)) ||
+	    !pfn_valid(page_to_pfn(page)) || !page_claim(page, order, PG_ALLOC, PG_STOCK))
+		bad_free(page, order);
+	page_to_stock(page, order);
+}
+
 /* Magazines */
 
 /* Half fill this CPU's and take one block; NULL: there is none. */
@@ -227,8 +235,7 @@ static void empty_here(void *unused)
 
 void drain_all_pages(void)
 {
-	empty_here(NULL);
-	on_other_cpus(empty_here, NULL);
+	on_every_cpu(empty_here, NULL);
 }
 
 void register_shrinker(u64 (*fn)(void))
@@ -265,15 +272,6 @@ struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 	if (page && gfp & __GFP_ZERO)
 		memset(page_address(page), 0, PAGE_SIZE << order);
 	return page;
-}
-
-/* Of another range of RAM than the largest; or it is none that may be freed. */
-void free_pages_slow(struct page *page, unsigned order)
-{
-	if (order > MAX_ORDER || !IS_ALIGNED((vaddr_t)page, sizeof(*page)) ||
-	    !pfn_valid(page_to_pfn(page)) || !page_claim(page, order, PG_ALLOC, PG_STOCK))
-		bad_free(page, order);
-	page_to_stock(page, order);
 }
 
 u64 alloc_pages_bulk(gfp_t gfp, u64 nr_pages, struct page **pages)
@@ -379,7 +377,6 @@ static void adopt(u64 pfn, u64 end)
 {
 	if (end - pfn > main_pages) {
 		main_first = pfn_to_page(pfn);
-		main_start = (vaddr_t)page_address(main_first);
 		main_pages = end - pfn;
 	}
 	while (pfn < end) {

@@ -8,7 +8,7 @@
  *	64 bytes    [ object 0 ][ object 1 ] ... [ object 62 ][ 63 bits ]
  *	512 bytes   [ object 0 ][ object 1 ] ... [ object 7 ]		8 bits in struct page
  *
- * Slabs with free objects are in their cache's list. At most one is empty, and last.
+ * Slabs with free objects are in their cache's list. One that becomes empty is freed at once.
  *
  * In front of the slabs, each CPU has a magazine for each cache, as for blocks of frames (page_alloc.c).
  * To the slabs, what lies in a magazine is in use.
@@ -35,7 +35,7 @@
 
 static struct kmem_cache {
 	struct spinlock lock;	  /* guards all below, and the struct pages and bits of its slabs */
-	struct page_list partial; /* slabs with free objects; an empty one comes last */
+	struct page_list partial; /* slabs with free objects, and some in use */
 	struct kmem_stats now;	  /* name NULL: not in use. in_use: those in magazines, too */
 	u32 bits;		  /* where in the frame they begin; 0: they are in struct page */
 	struct magazine empty;	  /* what a CPU's is at first */
@@ -68,11 +68,7 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 
 	if (bytes < 8 || bytes > 2048 || align > 2048 || (align & (align - 1) && align))
 		return NULL;
-	if (!cookie) {
-		u64 seed = cycles();
-
-		cookie = random_next(&seed);
-	}
+	cookie = cookie ?: random_next(&(u64){ cycles() });
 	while (!__sync_bool_compare_and_swap(&cache->now.name, NULL, name))
 		if (++cache == caches + NR_NUMBERS)
 			return NULL;
@@ -91,30 +87,14 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 
 /* Slabs */
 
-/* Free the cache's empty slab, if it has one. The cache's lock held. */
-static void free_empty(struct kmem_cache *cache)
-{
-	struct page *page = pfn_to_page(cache->partial.last);
-
-	if (!cache->partial.last || page->slab_used)
-		return;
-	page_list_remove(&cache->partial, page);
-	cache->now.slabs--;
-	__atomic_add_fetch(&slabs_freed, 1, __ATOMIC_RELAXED);
-	page->flags = 0; /* only frames of slabs name a cache: kfree looks at nothing else */
-	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
-	__free_pages(page, 0);
-}
-
-/* One more, with every object free. No lock held, so there may be an empty one when it comes. */
-static bool add_slab(struct kmem_cache *cache, gfp_t gfp)
+/* A new one, every object free, in no list; NULL: there is no frame. No lock held. */
+static struct page *new_slab(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct page *page = alloc_pages(gfp & ~__GFP_ZERO, 0);
 	char *object = page ? page_address(page) : NULL;
-	irqflags_t flags;
 
 	if (!page)
-		return false;
+		return NULL;
 	for (u32 i = 0; i < cache->now.per_slab; i++, object += cache->now.bytes)
 		*(u64 *)object = mark_of(object);
 	for (u32 i = 0; i < cache->now.per_slab; i += 32)
@@ -122,12 +102,14 @@ static bool add_slab(struct kmem_cache *cache, gfp_t gfp)
 	page->slab_used = 0;
 	page->slab_cache = cache - caches;
 	page->state = PG_SLAB;
-	flags = spin_lock(&cache->lock);
-	free_empty(cache);
-	page_list_add(&cache->partial, page, true);
-	cache->now.slabs++;
-	spin_unlock(&cache->lock, flags);
-	return true;
+	return page;
+}
+
+static void free_slab(struct page *page)
+{
+	page->flags = 0; /* only frames of slabs name a cache: kfree looks at nothing else */
+	page_set_owner(page, PG_ALLOC, address_map.image); /* slab_bits named nobody */
+	__free_pages(page, 0);
 }
 
 /* Take a free object of a slab, if there is one. The cache's lock held. */
@@ -163,10 +145,11 @@ static bool give_object(struct kmem_cache *cache, void *object)
 	cache->now.frees++;
 	if (page->slab_used-- == cache->now.per_slab)
 		page_list_add(&cache->partial, page, false);
-	if (page->slab_used == 0 && cache->partial.last != page_to_pfn(page)) {
+	if (page->slab_used == 0) {
 		page_list_remove(&cache->partial, page);
-		free_empty(cache);
-		page_list_add(&cache->partial, page, true);
+		cache->now.slabs--;
+		__atomic_add_fetch(&slabs_freed, 1, __ATOMIC_RELAXED);
+		free_slab(page);
 	}
 	return true;
 }
@@ -199,16 +182,24 @@ static void trim(struct kmem_cache *cache, u32 nr)
 static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 {
 	struct magazine *m = &magazines[cpu_id()][cache - caches];
+	struct page *fresh = NULL;
 	void *object;
 
 	do {
 		irqflags_t flags = spin_lock(&cache->lock);
 
+		if (fresh && !m->nr) { /* none came back meanwhile */
+			page_list_add(&cache->partial, fresh, false);
+			cache->now.slabs++;
+			fresh = NULL;
+		}
 		while (m->nr <= m->most / 2 && (object = take_object(cache)))
 			m->item[m->nr++] = object;
 		object = kmem_pop(cache - caches);
 		spin_unlock(&cache->lock, flags);
-	} while (!object && add_slab(cache, gfp));
+	} while (!object && (fresh = new_slab(cache, gfp)));
+	if (fresh)
+		free_slab(fresh);
 	return object;
 }
 
@@ -240,7 +231,7 @@ static inline bool free_here(u64 number, void *p)
 	if (likely(fits)) {
 		/* Of all who free it, one finds no mark. */
 		if (unlikely(__atomic_exchange_n((u64 *)p, mark, __ATOMIC_ACQ_REL) == mark))
-			bad_free(&caches[number], p, "is free already");
+			bad_free(virt_to_cache(p), p, "is free already");
 		if (CHECKING)
 			memset((u64 *)p + 1, JUNK, caches[number].now.bytes - sizeof(mark));
 		m->item[m->nr++] = p;
@@ -265,9 +256,9 @@ static noinline void free_slow(void *p)
 
 void kfree(const void *p)
 {
-	const struct page *page = main_page(p);
+	const struct page *page = direct_page(p);
 
-	if (unlikely(!page || !free_here(slab_number(page), (void *)p)))
+	if (unlikely(!page_is_main(page) || !free_here(slab_number(page), (void *)p)))
 		free_slow((void *)p);
 }
 
@@ -302,15 +293,10 @@ u64 kmem_cache_shrink_all(void)
 {
 	u64 before = slabs_freed;
 
-	empty_here(NULL);
-	if (!in_interrupt())
-		on_other_cpus(empty_here, NULL);
-	for (struct kmem_cache *cache = caches + 1; cache < caches + NR_NUMBERS; cache++) {
-		irqflags_t flags = spin_lock(&cache->lock);
-
-		free_empty(cache);
-		spin_unlock(&cache->lock, flags);
-	}
+	if (in_interrupt())
+		empty_here(NULL);
+	else
+		on_every_cpu(empty_here, NULL);
 	return slabs_freed - before;
 }
 
@@ -338,7 +324,7 @@ bool kmem_cache_stats(unsigned index, struct kmem_stats *stats)
 }
 
 struct recount {
-	u64 slabs, in_use, partial;
+	u64 slabs, partial, in_use;
 };
 
 static void audit_slab(struct page *page, u64 nr, void *recounts)
@@ -367,14 +353,14 @@ void slab_check(void)
 	for_each_block(audit_slab, found);
 	for (unsigned i = 1; i < NR_NUMBERS; i++) {
 		const struct kmem_stats *now = &caches[i].now;
-		u64 listed = page_list_count(&caches[i].partial, PAGE_IS(PG_SLAB, 0));
+		struct recount kept = { now->slabs,
+					page_list_count(&caches[i].partial, PAGE_IS(PG_SLAB, 0)),
+					now->in_use };
 
-		if (found[i].slabs != now->slabs || found[i].in_use != now->in_use ||
-		    found[i].partial != listed)
-			COMPLAIN(
-				"slab: %s counts %lu slabs, %lu listed as partly used, %lu objects; "
-				"there are %lu, %lu, %lu",
-				now->name, now->slabs, listed, now->in_use, found[i].slabs,
-				found[i].partial, found[i].in_use);
+		if (memcmp(&kept, &found[i], sizeof(kept)))
+			COMPLAIN("slab: %s counts %lu slabs, %lu listed as partly used, %lu "
+				 "objects; there are %lu, %lu, %lu",
+				 now->name, kept.slabs, kept.partial, kept.in_use, found[i].slabs,
+				 found[i].partial, found[i].in_use);
 	}
 }

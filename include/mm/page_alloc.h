@@ -115,26 +115,30 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 /* For checks: how many blocks are listed? Ends before one that is not as it should be (PAGE_IS). */
 u64 page_list_count(const struct page_list *list, u16 state_and_order);
 
-extern struct page *main_first; /* the struct pages of the largest range of RAM, */
-extern u64 main_pages;		/* how many there are */
-extern vaddr_t main_start;	/* of that range in the direct map */
+extern struct page *main_first; /* of the largest range of RAM, */
+extern u64 main_pages;		/* which has so many */
+
+/* Is this a struct page of the largest range of RAM? Any pointer: a few instructions. */
+static inline bool page_is_main(const struct page *page)
+{
+	u64 at = (vaddr_t)page - (vaddr_t)main_first;
+
+	/* at is rotated: it must be a multiple of 16, too. */
+	return likely((at >> 4 | at << 60) < main_pages);
+}
 
 bool pfn_valid(u64 pfn); /* is it RAM, so that it has a struct page? O(log ranges) */
+
+/* The struct page that an address in the direct map would have. */
+static inline struct page *direct_page(const void *p)
+{
+	return pfn_to_page(((vaddr_t)p - address_map.direct) >> PAGE_SHIFT);
+}
 
 /* The frame behind any pointer; NULL if it does not lie in the direct map of RAM. */
 static inline struct page *direct_to_page(const void *p)
 {
-	u64 pfn = ((vaddr_t)p - address_map.direct) >> PAGE_SHIFT;
-
-	return pfn_valid(pfn) ? pfn_to_page(pfn) : NULL;
-}
-
-/* The same, in a few instructions, but only for the largest range of RAM. */
-static inline struct page *main_page(const void *p)
-{
-	u64 at = ((vaddr_t)p - main_start) >> PAGE_SHIFT;
-
-	return likely(at < main_pages) ? main_first + at : NULL;
+	return pfn_valid(page_to_pfn(direct_page(p))) ? direct_page(p) : NULL;
 }
 
 /* The first frame of the block (free or not) that holds this frame; NULL if it is no RAM. */
@@ -230,10 +234,7 @@ static inline void page_to_stock(struct page *page, unsigned order)
 
 static inline void __free_pages(struct page *page, unsigned order)
 {
-	u64 at = (vaddr_t)page - (vaddr_t)main_first;
-
-	/* at is rotated: it must be a multiple of 16, too. */
-	if (likely((at >> 4 | at << 60) < main_pages && order <= MAX_ORDER &&
+	if (likely(page_is_main(page) && order <= MAX_ORDER &&
 		   page_claim(page, order, PG_ALLOC, PG_STOCK)))
 		page_to_stock(page, order);
 	else

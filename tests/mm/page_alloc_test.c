@@ -150,7 +150,7 @@ TEST(page_alloc, exhaust)
 	EXPECT(same_free_blocks(&before, &after));
 }
 
-/* With no frame left, the empty slab that a cache kept is called in, but only if we may. */
+/* With no frame left, the slab whose last object is in a magazine is called in, but only if we may. */
 TEST(page_alloc, shrinkers)
 {
 	struct kmem_cache *cache = kmem_cache_create("test-shrink", 512, 0);
@@ -194,7 +194,7 @@ static u64 free_meanwhile(void)
 	return freed;
 }
 
-/* A slab that nobody needs any more when it comes is found and freed, like any that is empty. */
+/* A slab that nobody needs any more when it comes is freed again. */
 TEST(page_alloc, slab_that_comes_too_late)
 {
 	static bool registered;
