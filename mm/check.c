@@ -118,6 +118,16 @@ static void see_frame(pte_t entry, void *va)
 	c.frames++;
 }
 
+static void see_stocks(void)
+{
+	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
+		const struct vm_stock *stock = vm_stocks[cpu];
+
+		for (u64 i = stock->frames.head; i != stock->frames.tail; i++)
+			see_frame(stock->ring[i & stock->mask], NULL);
+	}
+}
+
 static void see_page(vaddr_t va, pte_t entry)
 {
 	enum vm_kind kind = c.area.kind;
@@ -202,7 +212,7 @@ u64 mm_check(complain_fn complain)
 	vmwindow_check(&vmalloc_window);
 	for_each_block(unmark, NULL);
 	check_entries();
-	for_each_stock_frame(see_frame, NULL);
+	see_stocks();
 	check_sums();
 	return mm_audit.faults;
 }

@@ -8,9 +8,9 @@
  *	entry     | note  | 0x7d12 | 0x1044 | 0x3c61 | note
  *
  * The page table is the record. A guard page is not mapped, and of an entry that is not present
- * the CPU ignores all but bit 0 (SDM 3A 4.5), so the guard's entry holds the area's descriptor:
- * kind, caller, number of pages (vmalloc.h). There is no other list of areas: whoever can read page
- * tables (vmallocinfo, the fault report, a debugger) can read who asked for what.
+ * the CPU ignores all but bit 0 (SDM 3A 4.5), so the guard's entry holds the area's descriptor
+ * (vmalloc.h). There is no other list of areas: whoever can read page tables (vmallocinfo, the fault
+ * report, a debugger) can read who asked for what.
  *
  *	vmalloc	take addresses and frames of this CPU's stock (vmstock.c), copy the frames' entries
  *		into the page table, write the descriptor.
@@ -73,11 +73,17 @@ u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr)
 {
 	struct vm_stock *stock = this_stock();
 
-	if (!stock_can_get(stock) && !stock_refill(stock, rq->nr_pages - rq->done, rq->exact))
+	if (!stock_can_get(stock) && !stock_refill(stock, rq->nr_pages - rq->done))
 		return 0;
 	nr = MIN(nr, stock_can_get(stock));
 	stock_get_frames(stock, entry, nr);
 	return nr;
+}
+
+/* How many of these pages lie in one table. */
+static u64 in_table(vaddr_t va, vaddr_t end)
+{
+	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
 }
 
 /* An area into the stock. note: its descriptor, VM_FREED; nr_mapped: of its pages, the first. */
@@ -143,7 +149,6 @@ void *vm_new_area(struct vm_request *rq)
 	if (p)
 		return p;
 	vm_unmap_aliases();
-	rq->exact = true;
 	if (owns_frames(rq->kind) && !rq->what && rq->nr_pages > nr_free_pages())
 		return NULL;
 	return try_area(rq);
@@ -262,9 +267,7 @@ static vaddr_t deferred; /* atomic */
 
 static vaddr_t *deferred_link(vaddr_t va)
 {
-	struct page *first = vmalloc_to_page((void *)va);
-
-	return (vaddr_t *)&first->next; /* and prev: vmalloc has no use for them */
+	return (vaddr_t *)&vmalloc_to_page((void *)va)->next; /* and prev: both are free for it */
 }
 
 static void free_deferred(void)
@@ -380,8 +383,9 @@ void *vrealloc(const void *p, u64 bytes, gfp_t gfp)
 
 u64 vm_unmap_aliases(void)
 {
-	if (!in_interrupt())
-		free_deferred();
+	if (in_interrupt()) /* perhaps of a CPU that is draining */
+		return 0;
+	free_deferred();
 	return stock_drain();
 }
 

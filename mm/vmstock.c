@@ -3,10 +3,10 @@
  *
  * Most of vmalloc's work can be done once and kept (Bonwick, USENIX 2001: magazines). What an area
  * needs is addresses, with page tables behind them, and frames. Each CPU has a stock of both, which
- * it alone touches, with interrupts masked instead of a lock:
+ * it alone touches, with interrupts masked instead of a lock; both are queues of what was freed:
  *
- *	addresses	a list of freed areas for each size. They keep their tables and their guard's
- *			entry; the entry of the first page, not present, leads to the next in the list.
+ *	addresses	a list of areas of each size. They keep their tables and their guard's entry;
+ *			the entry of the first page, not present, leads to the next in the list.
  *	frames		a ring of entries, ready to be copied into a page table and back out of it.
  *
  *	            vmalloc: copy out                      vfree: copy in
@@ -16,10 +16,9 @@
  *	    ... └───────────────────────┴────────────────────────┘ ...
  *	        head                    ready                    tail
  *
- * A flush costs nothing here but to move `ready`: all that was in the ring when the flush began is
- * released at once, however many frames that are. The lists wait in the same way: what was pushed
- * before the flush began becomes ready. Another CPU's flush serves this CPU, too: each closes a batch
- * of what waits here, for the next one to end. So a pair of vmalloc and vfree moves each entry
+ * A flush costs nothing here but to move `ready`: all that was queued when the flush began is
+ * released at once, however much that is. Another CPU's flush serves this CPU, too: each closes a
+ * batch of what waits here, for the next one to end. So a pair of vmalloc and vfree moves each entry
  * three times, and neither takes a lock nor looks at a struct page.
  *
  * Behind the frames is page_alloc. Behind the addresses is the depot: long lists that some CPU did
@@ -164,14 +163,17 @@ static u64 trim(struct area_list *list, u64 most)
 
 /* Frames */
 
-bool stock_refill(struct vm_stock *stock, u64 nr, bool exact)
+bool stock_refill(struct vm_stock *stock, u64 least)
 {
-	u64 room = stock->mask + 1 - (stock->frames.tail - stock->frames.head);
+	u64 room = stock->mask + 1 - (stock->frames.tail - stock->frames.head),
+	    nr = MIN(room, BULK);
 	struct page *pages[BULK];
 
-	nr = MIN(room, exact ? MIN(nr, BULK) : BULK);
-	if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages))
-		return false;
+	if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages)) {
+		nr = MIN(nr, least);
+		if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages))
+			return false;
+	}
 	__atomic_add_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
 	for (u64 i = nr; i-- > 0;) {
 		pages[i]->state = PG_VMALLOC;
@@ -284,8 +286,6 @@ u64 stock_drain(void)
 {
 	u64 released = 0;
 
-	if (in_interrupt()) /* perhaps of a CPU that is draining */
-		return 0;
 	while (__atomic_exchange_n(&draining, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
 	on_every_cpu(close_batch, NULL);
@@ -325,16 +325,6 @@ void vmalloc_stats(struct vmalloc_stats *stats)
 		stats->used += stock->used;
 		stats->freed_areas += count_areas(stock->lists);
 		stats->waiting += stock->pages.tail - stock->pages.ready;
-	}
-}
-
-void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg)
-{
-	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
-		const struct vm_stock *stock = vm_stocks[cpu];
-
-		for (u64 i = stock->frames.head; i != stock->frames.tail; i++)
-			fn(stock->ring[i & stock->mask], arg);
 	}
 }
 

@@ -22,9 +22,8 @@ void mm_init(const struct memmap *map, const struct mm_options *options);
 must_check int mm_cpu_init(u32 cpu);
 
 /*
- * Recompute every invariant of mm/: each frame in one state, each leaf of the window in one area,
- * no frame of vmalloc mapped twice, guards not present, nothing at 0, W^X also across aliases, sums
- * right. complain() of each violation; returns their number. Nothing else may run meanwhile.
+ * Recompute every invariant of mm/ (check.c lists them) and complain() of each violation; returns
+ * their number. Nothing else may run meanwhile.
  */
 u64 mm_check(complain_fn complain);
 

@@ -1,8 +1,7 @@
 /*
  * vmalloc.h - memory contiguous in virtual addresses, from frames that lie anywhere.
  *
- * Names and meanings are those of Linux's vmalloc.h. There is no list of areas: the non-present
- * entry of the guard page before each is its descriptor. Any context, no lock held; in an interrupt
+ * Names and meanings are those of Linux's vmalloc.h. Any context, no lock held; in an interrupt
  * there may sooner be no room, as it cannot wait for a flush. Freeing what is not the start of a
  * live area of the right kind panics and says what it is; nothing has changed then.
  */

@@ -105,8 +105,8 @@ static inline void stock_unmap(struct vm_stock *stock, pte_t *entry, u64 nr, boo
 	pte_clear(entry, nr);
 }
 
-/* More frames, for want of nr; exact: not more than nr. False: page_alloc has no more. */
-bool stock_refill(struct vm_stock *stock, u64 nr, bool exact);
+/* More frames, least of them if memory is short. False: page_alloc has not so many. */
+bool stock_refill(struct vm_stock *stock, u64 least);
 
 /* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
 static inline bool stock_due(const struct vm_stock *stock)
@@ -116,7 +116,7 @@ static inline bool stock_due(const struct vm_stock *stock)
 
 void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */
 
-/* Flush and give back what all CPUs have in stock. Pages. No lock, interrupts on or off. */
+/* Flush and give back what all CPUs have in stock. Pages. No lock, in no interrupt. */
 u64 stock_drain(void);
 
 /* Fresh addresses with their page tables, not in stock; arguments as vmarea_alloc's. 0: no room. No lock. */
@@ -128,21 +128,13 @@ vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);
  */
 bool window_next(vaddr_t *va, bool up, pte_t *pte, int *level);
 
-void for_each_stock_frame(void (*fn)(pte_t entry, void *arg), void *arg);
-
 int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */
 
 /* What vmalloc.c and vmap.c share. Interrupts masked. */
 
-/* How many of these pages lie in one table. */
-static inline u64 in_table(vaddr_t va, vaddr_t end)
-{
-	return MIN((end - va) >> PAGE_SHIFT, PT_ENTRIES - level_index(va, 1));
-}
-
 /*
- * Take what the stock has at hand: addresses, with the entries of guard and pages in one table, whose
- * place this CPU remembers. Its guard's entry; NULL: go the long way.
+ * Take what the stock has at hand, if the entries of guard and pages lie in one table. The guard's
+ * entry; NULL: go the long way.
  */
 static inline pte_t *at_hand(struct vm_stock *stock, u64 nr_pages, vaddr_t *va)
 {
@@ -182,7 +174,6 @@ struct vm_request {
 	vaddr_t lo, hi;
 	vaddr_t va; /* for fill: where the area begins, */
 	u64 done;   /* and how many pages are mapped */
-	bool exact; /* memory is short: take no more than is needed */
 	bool mixed; /* set by fill: AREA_MIXED */
 };
 void *vm_new_area(struct vm_request *rq);	  /* no lock held */
