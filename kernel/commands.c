@@ -42,8 +42,7 @@ static void new_area(const void *p)
 		printk("0x%lx-0x%lx, %lu pages\n", area.start, vm_area_end(&area) - 1,
 		       area.nr_pages);
 		record("area", rec_hex("va", area.start), rec_num("pages", area.nr_pages),
-		       rec_str("kind", vm_kind_name(area.kind)),
-		       rec_code("caller", address_map.image + area.caller));
+		       rec_str("kind", vm_kind_name(area.kind)), rec_code("caller", area.caller));
 	} else {
 		printk("refused: %lu frames are free, and %lu pages in one piece of the window\n",
 		       nr_free_pages(), stats.largest);

@@ -116,7 +116,7 @@ void explain_fault(const struct fault *f)
 		printk("  area   0x%lx-0x%lx, %lu pages\n         %s, asked for by %pS\n"
 		       "  where  its byte %ld: %s\n",
 		       area.start, vm_area_end(&area) - 1, area.nr_pages, vm_kind_name(area.kind),
-		       (void *)(address_map.image + area.caller), (s64)(f->va - area.start),
+		       area.caller, (s64)(f->va - area.start),
 		       f->va < area.start	  ? "in the guard page before it" :
 		       f->va < vm_area_end(&area) ? "inside" :
 						    "in the guard page behind it");

@@ -111,7 +111,7 @@ static void format(struct sink *sink, const char *start, va_list args)
 			put_text(sink, string ? string : "(null)");
 			break;
 		case 'p': /* %pS, for there is no other */
-			put_text(sink, symbol_text(symbol, va_arg(args, vaddr_t)));
+			put_text(sink, symbol_text(symbol, va_arg(args, const void *)));
 			fmt += fmt[1] == 'S';
 			break;
 		default: /* as it stands; %% gives one */

@@ -12,8 +12,7 @@
 
 unsigned tests_run, tests_failed;
 
-static struct spinlock record_lock =
-	SPINLOCK("record", LOCK_RECORD); /* from rec_begin to rec_end */
+static struct spinlock record_lock = SPINLOCK("record", LOCK_RECORD); /* rec_begin to rec_end */
 static irqflags_t record_flags;
 static char text[8192];
 static size_t length;

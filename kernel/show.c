@@ -86,12 +86,10 @@ void show_areas(void)
 
 	printk("first byte         last byte             pages kind    caller\n");
 	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &area); va = vm_area_end(&area)) {
-		vaddr_t caller = address_map.image + area.caller;
-
 		printk("0x%016lx 0x%016lx %8lu %-7s %.25s\n", area.start, vm_area_end(&area) - 1,
-		       area.nr_pages, vm_kind_name(area.kind), symbol_text(text, caller));
+		       area.nr_pages, vm_kind_name(area.kind), symbol_text(text, area.caller));
 		record("area", rec_hex("va", area.start), rec_num("pages", area.nr_pages),
-		       rec_str("kind", vm_kind_name(area.kind)), rec_code("caller", caller));
+		       rec_str("kind", vm_kind_name(area.kind)), rec_code("caller", area.caller));
 	}
 	vmalloc_stats(&s);
 	printk("areas: %lu with %lu pages; freed, not yet flushed: %lu; frames held: %lu\n"
@@ -106,7 +104,7 @@ void show_vmallocinfo(void)
 
 	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &a); va = vm_area_end(&a)) {
 		const char *kind = a.kind == VM_FREED ? "unpurged" : vm_kind_name(a.kind);
-		vaddr_t end = vm_area_end(&a), caller = address_map.image + a.caller;
+		vaddr_t end = vm_area_end(&a);
 		bool device = a.kind == VM_IOREMAP;
 		u64 phys = vmalloc_to_pfn((void *)a.start) << PAGE_SHIFT, huge = 0;
 		char more[48] = "";
@@ -118,9 +116,9 @@ void show_vmallocinfo(void)
 			snprintf(more, sizeof(more), device ? " phys=0x%lx" : " huge=%lu",
 				 device ? phys : huge);
 		printk("0x%lx-0x%lx %10lu %pS pages=%lu%s %s\n", a.start, end - 1, end - a.start,
-		       (void *)caller, a.nr_pages, more, kind);
+		       a.caller, a.nr_pages, more, kind);
 		record("vmallocinfo", rec_hex("va", a.start), rec_hex("bytes", end - a.start),
-		       rec_code("caller", caller), rec_num("pages", a.nr_pages),
+		       rec_code("caller", a.caller), rec_num("pages", a.nr_pages),
 		       device ? rec_hex("phys", phys) : (void)0, rec_num("huge", huge),
 		       rec_str("kind", kind));
 	}

@@ -14,9 +14,9 @@ extern const struct symbol {
 extern const u32 symbol_count;
 extern const char symbol_names[], __text_start[], __text_end[];
 
-const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
+const char *symbol_text(char out[SYMBOL_TEXT], const void *at)
 {
-	u64 offset = code - address_map.image;
+	u64 code = (u64)at, offset = code - address_map.image;
 	const struct symbol *end = symbol_table; /* the first entry beyond offset */
 
 	while (end < symbol_table + symbol_count && end->offset <= offset)

@@ -254,8 +254,8 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	}
 	panic("%s: 0x%lx %s\n  it lies in page %ld of %lu of 0x%lx-0x%lx, %s by %pS\n  %s%s", call,
 	      va, what, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
-	      vm_area_end(&area), vm_kind_name(area.kind),
-	      (void *)(address_map.image + area.caller), advice, free_calls[area.kind]);
+	      vm_area_end(&area), vm_kind_name(area.kind), area.caller, advice,
+	      free_calls[area.kind]);
 }
 
 /*

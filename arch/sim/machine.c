@@ -152,12 +152,12 @@ unsigned backtrace(vaddr_t *pcs, unsigned max, vaddr_t fp)
 }
 
 /* Code addresses as offsets, for addr2line; a dying machine takes the time to name them. */
-const char *symbol_text(char out[SYMBOL_TEXT], vaddr_t code)
+const char *symbol_text(char out[SYMBOL_TEXT], const void *code)
 {
 	if (panicking())
 		__sanitizer_symbolize_pc((void *)code, "%f", out, SYMBOL_TEXT);
 	else
-		snprintf(out, SYMBOL_TEXT, "image+0x%lx", code - address_map.image);
+		snprintf(out, SYMBOL_TEXT, "image+0x%lx", (vaddr_t)code - address_map.image);
 	return out;
 }
 

@@ -36,15 +36,10 @@ const struct fault *last_probe_fault(void)
 /* What frame and CR2 say. Only a page fault tells access and address: else they are as given. */
 static struct fault read_fault(const struct trap_frame *f, enum access access, vaddr_t va)
 {
-	struct fault fault = { .va = va, .pc = f->rip, .access = access };
-
 	if (f->vector != VEC_PAGE_FAULT)
-		return fault;
-	fault.va = READ_CR(2);
-	fault.page_fault = true;
-	fault.reserved_bit = f->error & 8;
-	fault.access = f->error & 16 ? ACCESS_FETCH : f->error & 2 ? ACCESS_WRITE : ACCESS_READ;
-	return fault;
+		return (struct fault){ .va = va, .pc = f->rip, .access = access };
+	access = f->error & 16 ? ACCESS_FETCH : f->error & 2 ? ACCESS_WRITE : ACCESS_READ;
+	return (struct fault){ READ_CR(2), f->rip, access, .page_fault = true, f->error & 8 };
 }
 
 /* If this happened in a probe, let that return false. */

@@ -29,7 +29,7 @@ struct vm_area {
 	vaddr_t start; /* the first page; its guard is the page before */
 	u64 nr_pages;
 	enum vm_kind kind;
-	u32 caller; /* who asked: offset of the code in the image */
+	void *caller; /* who asked: code */
 };
 
 /* Rounded up to pages; NULL: 0 bytes, overflow, or no room in RAM or window. Contents undefined. */
@@ -187,7 +187,7 @@ static inline bool vm_area_decode(pte_t entry, vaddr_t guard, struct vm_area *ar
 {
 	area->start = guard + PAGE_SIZE;
 	area->kind = entry.v >> 3 & 15;
-	area->caller = entry.v >> AREA_CALLER_SHIFT & 0xffffff;
+	area->caller = (void *)(address_map.image + (entry.v >> AREA_CALLER_SHIFT & 0xffffff));
 	area->nr_pages = entry.v >> AREA_PAGES_SHIFT;
 	return !pte_present(entry) && entry.v & AREA_TAG;
 }
