@@ -40,8 +40,7 @@ struct walk walk_cache[NR_CPUS][WALK_CACHE];
 static struct spinlock tlb_lock = SPINLOCK("tlb", LOCK_TLB);
 static u32 tables;		/* tlb_lock; pfn of the first that waits, linked by page->next */
 static u64 unlinked;		/* tlb_lock; the flush that the last of them needs */
-static u64 begun, done;		/* numbers of flushes; atomic */
-static bool flushing;		/* one CPU at a time; atomic */
+static u64 begun, done;		/* the last flush that did; one at a time; atomic */
 static struct tlb_stats counts; /* atomic */
 
 /* Flushes */
@@ -69,11 +68,7 @@ static void flush_this_cpu(void *arg)
 
 static void flush_every_cpu(struct range range)
 {
-	irqflags_t flags = irq_save();
-
-	flush_this_cpu(&range);
-	on_other_cpus(flush_this_cpu, &range);
-	irq_restore(flags);
+	on_every_cpu(flush_this_cpu, &range);
 	__atomic_add_fetch(&counts.shootdowns, nr_cpus() > 1, __ATOMIC_RELAXED);
 }
 
@@ -91,20 +86,16 @@ bool tlb_flushed(u64 number)
 
 void tlb_flush(u64 number)
 {
-	while (!tlb_flushed(number)) {
+	for (u64 last; (last = __atomic_load_n(&done, __ATOMIC_ACQUIRE)) < number;) {
 		irqflags_t flags = irq_save();
 
-		if (__atomic_exchange_n(&flushing, true, __ATOMIC_ACQUIRE)) {
-			cpu_serve();
+		/* If the last that was done is the last that has begun, nobody else is at it. */
+		if (__atomic_compare_exchange_n(&begun, &last, last + 1, false, __ATOMIC_SEQ_CST,
+						__ATOMIC_RELAXED)) {
+			flush_every_cpu((struct range){ 0 });
+			__atomic_store_n(&done, last + 1, __ATOMIC_RELEASE);
 		} else {
-			if (!tlb_flushed(number)) {
-				u64 ours = __atomic_add_fetch(&begun, 1, __ATOMIC_SEQ_CST);
-
-				flush_every_cpu((struct range){ 0 });
-				__atomic_add_fetch(&counts.flushes, 1, __ATOMIC_RELAXED);
-				__atomic_store_n(&done, ours, __ATOMIC_RELEASE);
-			}
-			__atomic_store_n(&flushing, false, __ATOMIC_RELEASE);
+			cpu_serve();
 		}
 		irq_restore(flags);
 	}
@@ -162,8 +153,7 @@ u64 tlb_free_tables(void)
 		struct page *page = pfn_to_page(pfn);
 
 		pfn = page->next;
-		page->state = PG_ALLOC;
-		__free_pages(page, 0);
+		page_alloc_tables.put(page_address(page));
 	}
 	__atomic_sub_fetch(&counts.tables_waiting, nr, __ATOMIC_RELAXED);
 	return nr;
@@ -177,4 +167,5 @@ void tlb_count_released(u64 nr_pages)
 void tlb_stats(struct tlb_stats *stats)
 {
 	*stats = counts;
+	stats->flushes = done;
 }

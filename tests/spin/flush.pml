@@ -48,7 +48,7 @@ bool drained[CPUS]; /* ghost: a drain has closed our batch, and will open it */
 
 /* tlb.c, smp.c, stock_drain */
 byte begun, done, finished, calls = CALLS;
-bool flushing, busy, draining;
+bool busy, draining;
 mtype = { FLUSH, CLOSE, EMPTY };
 mtype fn; /* of the call in flight */
 bool asked[CPUS];
@@ -199,18 +199,17 @@ inline tlb_flush(number) {
 	do
 	:: tlb_flushed(number) -> break
 #ifndef FLUSH_WITHOUT_SERVING
-	:: d_step { !tlb_flushed(number) && flushing && asked[me] && (off || !masked[me]) -> cpu_serve() }
+	:: d_step { !tlb_flushed(number) && begun != done && asked[me] && (off || !masked[me]) -> cpu_serve() }
 #endif
-	:: atomic { !tlb_flushed(number) && !flushing && (off || !masked[me]) ->
+	:: atomic { !tlb_flushed(number) && begun == done && (off || !masked[me]) ->
 		masked[me] = true;
-		flushing = true;
 		begun++;
 #ifdef DONE_EARLY
 		done = begun
 #endif
 	   }
 		flush_every_cpu();
-		d_step { assert(done <= begun); done = begun; flushing = false; irq_restore() }
+		d_step { assert(done <= begun); done = begun; irq_restore() }
 	od;
 	skip
 }
