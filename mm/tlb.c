@@ -56,7 +56,7 @@ static void flush_this_cpu(void *arg)
 
 	if (tlb_skip_cpu == cpu_id() + 1)
 		return;
-	memset(walk_cache[cpu_id()], 0, sizeof(walk_cache[0]));
+	memset(walk_cache[cpu_id()], WALK_NONE, sizeof(walk_cache[0]));
 	if (range->nr_pages) {
 		mmu_flush_range(range->va, range->nr_pages);
 	} else {

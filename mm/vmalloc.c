@@ -409,7 +409,7 @@ struct page *vmalloc_to_page(const void *p)
 	const volatile struct walk *walk = &walk_cache[cpu_id()][span & (WALK_CACHE - 1)];
 	pte_t *table = walk->table, pte;
 
-	if (likely(table && walk->span == span)) {
+	if (likely(walk->span == span)) {
 		pte = pte_get(&table[level_index((vaddr_t)p, 1)]);
 		if (likely(pte_present(pte)))
 			return pfn_to_page(paddr_to_pfn(pte_paddr(pte, 1)));

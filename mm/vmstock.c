@@ -346,6 +346,7 @@ int stock_init(u32 cpu)
 	stock->mask = (PAGE_SIZE << order) / sizeof(pte_t) - 1;
 	stock->batch = stock->mask / 2;
 	vm_stocks[cpu] = stock;
+	memset(walk_cache[cpu], WALK_NONE, sizeof(walk_cache[cpu]));
 	tlb_at_flush = at_flush;
 	return 0;
 }

@@ -45,8 +45,9 @@ u64 tlb_free_tables(void);
  * caches keep them, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
  */
 #define WALK_CACHE 64
+#define WALK_NONE 0xff /* in every byte: no address has this span */
 struct walk {
-	u64 span; /* va >> 21 of what the table maps; 0: none */
+	u64 span; /* va >> 21 of what the table maps */
 	pte_t *table;
 };
 extern struct walk walk_cache[NR_CPUS][WALK_CACHE];
