@@ -64,12 +64,13 @@ static inline bool operation(const struct bytes *in)
 /* Say what was wrong and die, so that the input is kept. */
 _Noreturn void fuzz_fail(const char *file, int line, const char *fmt, ...) printf_like(3, 4);
 
-#define EXPECT(cond) ((cond) ? (void)0 : fuzz_fail(__FILE__, __LINE__, "%s was false", #cond))
-#define EXPECT_EQ(a, b)                                                                          \
-	do {                                                                                     \
-		u64 a_ = (u64)(a), b_ = (u64)(b);                                                \
-		if (a_ != b_)                                                                    \
-			fuzz_fail(__FILE__, __LINE__, #a " == " #b ": 0x%lx and 0x%lx", a_, b_); \
+#define EXPECT(cond) ((cond) ? (void)0 : fuzz_fail(__FILE__, __LINE__, "was false: %s", #cond))
+#define EXPECT_EQ(a, b)                                                                        \
+	do {                                                                                   \
+		u64 a_ = (u64)(a), b_ = (u64)(b);                                              \
+		if (a_ != b_)                                                                  \
+			fuzz_fail(__FILE__, __LINE__, "%s: 0x%lx and 0x%lx", #a " == " #b, a_, \
+				  b_);                                                         \
 	} while (0)
 
 /* fn(arg) must panic, with text in its message. */
