@@ -23,21 +23,6 @@
 
 struct memmap memmap;
 
-/* Add a piece behind all others, glued to the last if it continues it. False: no room. */
-static bool append(struct memrange *list, unsigned *nr, u64 start, u64 end, enum memmap_type type)
-{
-	struct memrange *last = list + *nr - 1;
-
-	if (*nr && last->end == start && last->type == type) {
-		last->end = end;
-		return true;
-	}
-	if (*nr == MEMMAP_MAX)
-		return false;
-	list[(*nr)++] = (struct memrange){ start, end, type };
-	return true;
-}
-
 /* What does this strip say about the piece that begins at `at`? Its type, and where it must end. */
 static void look_at(const struct memrange *strip, u64 at, u64 *cut, int *type)
 {
@@ -52,26 +37,30 @@ static void look_at(const struct memrange *strip, u64 at, u64 *cut, int *type)
 /* Lay one well-formed strip over the map. If the result has too many ranges, nothing changes. */
 static bool overlay(struct memmap *map, u64 start, u64 end, enum memmap_type new_type)
 {
-	static struct memrange list[MEMMAP_MAX]; /* one CPU, and stacks are small */
-	const struct memrange strip = { start, end, new_type };
-	unsigned nr = 0, old = 0;
+	static struct memrange list[2 * MEMMAP_MAX + 1]; /* one CPU, and stacks are small */
+	const struct memrange strip = { start, end, new_type }, *old = map->range;
+	struct memrange *next = list; /* behind all pieces so far */
 
 	for (u64 at = 0, cut; at < MEMMAP_LIMIT; at = cut) {
 		int type = HOLE;
 
 		cut = MEMMAP_LIMIT;
-		while (old < map->nr && map->range[old].end <= at)
+		while (old < map->range + map->nr && old->end <= at)
 			old++;
-		if (old < map->nr)
-			look_at(&map->range[old], at, &cut, &type);
+		if (old < map->range + map->nr)
+			look_at(old, at, &cut, &type);
 		look_at(&strip, at, &cut, &type);
-		if (type != HOLE && !append(list, &nr, at, cut, type)) {
-			map->dropped++;
-			return false;
-		}
+		if (next > list && next[-1].end == at && (int)next[-1].type == type)
+			next[-1].end = cut;
+		else if (type != HOLE)
+			*next++ = (struct memrange){ at, cut, type };
 	}
-	memcpy(map->range, list, nr * sizeof(list[0]));
-	map->nr = nr;
+	if (next > list + MEMMAP_MAX) {
+		map->dropped++;
+		return false;
+	}
+	map->nr = next - list;
+	memcpy(map->range, list, map->nr * sizeof(*list));
 	return true;
 }
 
@@ -101,17 +90,15 @@ const struct memrange *memmap_find(const struct memmap *map, paddr_t pa)
 {
 	unsigned low = 0, high = map->nr;
 
-	while (low < high) { /* none before low, none from high on */
+	while (low < high) { /* all before low end too early, all from high on do not */
 		unsigned middle = (low + high) / 2;
 
-		if (pa.v < map->range[middle].start)
+		if (map->range[middle].end > pa.v)
 			high = middle;
-		else if (pa.v >= map->range[middle].end)
-			low = middle + 1;
 		else
-			return &map->range[middle];
+			low = middle + 1;
 	}
-	return NULL;
+	return low < map->nr && map->range[low].start <= pa.v ? &map->range[low] : NULL;
 }
 
 paddr_t memmap_alloc(struct memmap *map, u64 bytes, u64 align, u64 limit, enum memmap_type type)
