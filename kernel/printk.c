@@ -199,11 +199,10 @@ bool parse_number(const char *text, unsigned base, u64 *value)
 
 const char *size_text(char out[SIZE_TEXT], u64 bytes)
 {
-	static const char *const units[] = { "B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
 	unsigned unit = 0;
 
 	for (; bytes >= 16 * KiB || (bytes && bytes % KiB == 0); unit++)
 		bytes = bytes / KiB + (bytes % KiB >= KiB / 2);
-	snprintf(out, SIZE_TEXT, "%lu %s", bytes, units[unit]);
+	snprintf(out, SIZE_TEXT, "%lu %c%s", bytes, "BKMGTPE"[unit], unit ? "iB" : "");
 	return out;
 }

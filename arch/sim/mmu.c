@@ -154,7 +154,7 @@ static void tlb_fill(vaddr_t va, const struct sim_leaf *leaf)
 	sim_stats.fills++;
 }
 
-void mmu_flush_page(vaddr_t va)
+static void flush_page(vaddr_t va)
 {
 	for (int level = 1; level <= 3; level++) {
 		struct tlb_entry *slot = tlb_slot(va, level);
@@ -174,7 +174,7 @@ void mmu_flush_range(vaddr_t va, u64 nr_pages)
 		return;
 	}
 	for (u64 i = 0; i < nr_pages; i++)
-		mmu_flush_page(va + i * PAGE_SIZE);
+		flush_page(va + i * PAGE_SIZE);
 }
 
 void mmu_flush_all(void)

@@ -24,6 +24,9 @@ struct sim_ram {
  */
 void sim_init(const struct sim_ram *ram, unsigned nr_ram, int levels);
 
+/* The root table in use. */
+paddr_t mmu_root(void);
+
 /* What the page tables say about an address, found by the simulated hardware's own walk. */
 struct sim_leaf {
 	bool present;

@@ -54,7 +54,7 @@ void address_map_init(void)
 	}
 	if (cpu_has("pdpe1gb"))
 		address_map.leaf_levels = 3;
-	pte_set(phys_to_virt(mmu_root()), pte_make_note(0)); /* entry 0: the identity map */
+	pte_set(phys_to_virt(paddr(READ_CR(3))), pte_make_note(0)); /* entry 0: the identity map */
 	mmu_flush_all();
 }
 
@@ -71,20 +71,10 @@ paddr_t virt_to_phys(const void *p)
 	return paddr(va - address_map.direct);
 }
 
-paddr_t mmu_root(void)
-{
-	return paddr(READ_CR(3) & PTE_ADDRESS);
-}
-
 void mmu_set_root(paddr_t root)
 {
 	WRITE_CR(3, root.v);
 	mmu_flush_all();
-}
-
-void mmu_flush_page(vaddr_t va)
-{
-	asm volatile("invlpg (%0)" ::"r"(va) : "memory");
 }
 
 void mmu_flush_range(vaddr_t va, u64 nr_pages)
@@ -93,7 +83,7 @@ void mmu_flush_range(vaddr_t va, u64 nr_pages)
 		mmu_flush_all();
 	else
 		while (nr_pages-- > 0)
-			mmu_flush_page(va + (nr_pages << PAGE_SHIFT));
+			asm volatile("invlpg (%0)" ::"r"(va + nr_pages * PAGE_SIZE) : "memory");
 }
 
 void mmu_flush_all(void)

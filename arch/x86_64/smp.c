@@ -108,7 +108,7 @@ static bool start(u32 id)
 
 	continue_at.code = ap_main;
 	continue_at.stack = ap_stacks[BOOT_STACK] + STACK_BYTES;
-	continue_at.root = mmu_root().v;
+	continue_at.root = virt_to_phys(kernel_pt.root).v;
 	lapic_ids[cpu] = id;
 	__atomic_store_n(&invited, INVITED | id, __ATOMIC_RELEASE);
 	send(id, INIT);

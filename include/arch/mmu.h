@@ -63,12 +63,10 @@ extern struct address_map address_map;
 #include <asm/direct.h>
 paddr_t virt_to_phys(const void *p);
 
-/* The root table in use (CR3); setting it flushes everything on this CPU. */
-paddr_t mmu_root(void);
+/* Use this root table (CR3); everything is flushed on this CPU. */
 void mmu_set_root(paddr_t root);
 
 /* Forget translations on this CPU, global and paging-structure ones included. SDM 3A, 4.10.4. */
-void mmu_flush_page(vaddr_t va);
 void mmu_flush_range(vaddr_t va, u64 nr_pages);
 void mmu_flush_all(void);
 

@@ -133,7 +133,7 @@ TEST(sim, stale_without_a_flush)
 	EXPECT(sim_tlb_holds(PLACE));
 	was = pte_exchange(entry, pte_make_leaf(page_to_phys(b), 1, PAGE_KERNEL));
 	stale = p[5];
-	mmu_flush_page(PLACE);
+	mmu_flush_range(PLACE, 1);
 	EXPECT(!sim_tlb_holds(PLACE));
 	fresh = p[5];
 	pte_set(entry, (pte_t){ 0 });
@@ -167,7 +167,7 @@ TEST(sim, protection_is_kept)
 	EXPECT_EQ(last_probe_fault()->access, ACCESS_FETCH);
 	EXPECT_EQ(pt_protect(&kernel_pt, PLACE, 1, PAGE_KERNEL_ROX), 0);
 	EXPECT(probe_write(PLACE, 0xc3)); /* fewer: stale */
-	mmu_flush_page(PLACE);
+	mmu_flush_range(PLACE, 1);
 	EXPECT(!probe_write(PLACE, 0) && probe_fetch(PLACE));
 	EXPECT(pt_lookup(&kernel_pt, PLACE, &m));
 	EXPECT_EQ(m.prot, PAGE_KERNEL_ROX);
@@ -181,7 +181,7 @@ TEST(sim, large_leaf_is_one_translation)
 
 	EXPECT(can_read(PLACE + 5 * PAGE_SIZE));
 	EXPECT(sim_tlb_holds(PLACE) && sim_tlb_holds(PLACE + 2 * MiB - 1));
-	mmu_flush_page(PLACE + 7 * PAGE_SIZE);
+	mmu_flush_range(PLACE + 7 * PAGE_SIZE, 1);
 	EXPECT(!sim_tlb_holds(PLACE) && !sim_tlb_holds(PLACE + 2 * MiB - 1));
 	unmap_block(PLACE, page, 9);
 }
