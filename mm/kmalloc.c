@@ -11,21 +11,12 @@
 #include <kernel/string.h>
 #include <mm/slab.h>
 
-u8 kmalloc_numbers[KMALLOC_MAX_CACHE / 8]; /* of the cache for a size, in steps of 8 bytes: 1..8, … */
+/* As there are none before them, kmalloc() knows their numbers. Aligned to the lowest bit set. */
+#define CREATE(bytes) BUG_ON(!kmem_cache_create("kmalloc-" #bytes, bytes, (bytes) & -(bytes)));
 
 void slab_init(void)
 {
-	static const char *const names[] = { KMALLOC_CLASSES(KMALLOC_NAME) };
-	static const u16 sizes[] = { KMALLOC_CLASSES(KMALLOC_SIZE) };
-
-	for (u64 i = 0, size = 0; i < ARRAY_SIZE(sizes); i++) {
-		u64 align = sizes[i] & -sizes[i]; /* the lowest bit set */
-
-		/* The first caches that there are: so kmalloc() knows their numbers. */
-		BUG_ON(!kmem_cache_create(names[i], sizes[i], align));
-		for (; size < sizes[i]; size += 8)
-			kmalloc_numbers[size / 8] = i + 1;
-	}
+	KMALLOC_CLASSES(CREATE)
 	register_shrinker(kmem_cache_shrink_all);
 }
 
@@ -33,11 +24,14 @@ void *kmalloc_slow(u64 bytes, gfp_t gfp, vaddr_t owner)
 {
 	unsigned order = 0;
 	struct page *page;
+	void *p;
 
 	if (bytes == 0 || bytes > KMALLOC_MAX_SIZE)
 		return NULL;
-	if (bytes <= KMALLOC_MAX_CACHE)
-		return kmem_alloc_slow(kmalloc_number(bytes), gfp);
+	if (bytes <= KMALLOC_MAX_CACHE) {
+		p = kmem_alloc_slow(kmalloc_number(bytes), gfp);
+		return p && gfp & __GFP_ZERO ? memset(p, 0, bytes) : p;
+	}
 	while (PAGE_SIZE << order < bytes)
 		order++;
 	page = alloc_pages(gfp, order);

@@ -43,12 +43,6 @@ static struct kmem_cache {
 
 static u64 cookie, slabs_freed;
 
-/* page->slab_cache, by one load and one shift, of which the compiler makes more. */
-static inline u64 slab_number(const struct page *page)
-{
-	return *(const u32 *)&page->state >> 26;
-}
-
 static inline u64 mark_of(const void *object)
 {
 	return cookie ^ (vaddr_t)object;
@@ -179,12 +173,15 @@ static void trim(struct kmem_cache *cache, u32 nr)
 		bad_free(cache, object, "is free already");
 }
 
-static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
+void *kmem_alloc_slow(u64 number, gfp_t gfp)
 {
-	struct magazine *m = &magazines[cpu_id()][cache - caches];
+	struct magazine *m = &magazines[cpu_id()][number];
+	struct kmem_cache *cache = &caches[number];
 	struct page *fresh = NULL;
 	void *object;
 
+	if (CHECKING && mm_injector && mm_injector(true))
+		return NULL;
 	do {
 		irqflags_t flags = spin_lock(&cache->lock);
 
@@ -193,9 +190,9 @@ static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 			cache->now.slabs++;
 			fresh = NULL;
 		}
-		while (m->nr <= m->most / 2 && (object = take_object(cache)))
+		for (u32 n = m->nr ? 0 : m->most / 2 + 1; n && (object = take_object(cache)); n--)
 			m->item[m->nr++] = object;
-		object = kmem_pop(cache - caches);
+		object = kmem_pop(number);
 		spin_unlock(&cache->lock, flags);
 	} while (!object && (fresh = new_slab(cache, gfp)));
 	if (fresh)
@@ -205,19 +202,11 @@ static noinline void *alloc_slow(struct kmem_cache *cache, gfp_t gfp)
 
 void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
-	void *object;
+	void *object = CHECKING && mm_injector ? NULL : kmem_pop(cache - caches);
 
-	if (CHECKING && mm_injector && mm_injector(true))
-		return NULL;
-	object = kmem_pop(cache - caches);
 	if (!object)
-		object = alloc_slow(cache, gfp);
+		object = kmem_alloc_slow(cache - caches, gfp);
 	return object && gfp & __GFP_ZERO ? memset(object, 0, cache->now.bytes) : object;
-}
-
-void *kmem_alloc_slow(u32 number, gfp_t gfp)
-{
-	return kmem_cache_alloc(&caches[number], gfp);
 }
 
 /* Into the magazine. False: no object begins there, or it is full. */
@@ -258,7 +247,9 @@ void kfree(const void *p)
 {
 	const struct page *page = direct_page(p);
 
-	if (unlikely(!page_is_main(page) || !free_here(slab_number(page), (void *)p)))
+	/* The number is slab_cache: here by one load and one shift, of which the compiler makes more. */
+	if (unlikely(!page_is_main(page) ||
+		     !free_here(*(const u32 *)&page->state >> 26, (void *)p)))
 		free_slow((void *)p);
 }
 

@@ -42,23 +42,18 @@ static inline void *kmem_pop(u64 number)
 	return object;
 }
 
-/* The classes, and the number of the one for a size. */
+/* The classes, and the number of the cache for a size. */
 #define KMALLOC_CLASSES(x) x(8) x(16) x(32) x(64) x(96) x(128) x(192) x(256) x(512) x(1024) x(2048)
-#define KMALLOC_NAME(bytes) "kmalloc-" #bytes,
-#define KMALLOC_SIZE(bytes) bytes,
 #define KMALLOC_FITS_NOT(bytes) number += size > (bytes);
-extern u8 kmalloc_numbers[KMALLOC_MAX_CACHE / 8];
 static inline u64 kmalloc_number(u64 size)
 {
 	u64 number = 1;
 
-	if (!__builtin_constant_p(size))
-		return kmalloc_numbers[(size - 1) / 8];
 	KMALLOC_CLASSES(KMALLOC_FITS_NOT)
 	return number;
 }
 
-void *kmem_alloc_slow(u32 number, gfp_t gfp);
+void *kmem_alloc_slow(u64 number, gfp_t gfp);
 void *kmalloc_slow(u64 bytes, gfp_t gfp, vaddr_t owner);
 void kfree_large(const void *p);
 
