@@ -141,23 +141,22 @@ vaddr_t stock_get_area(u64 nr_pages)
 /* Give areas back to the window until there are no more than so many in a list. Their pages. */
 static u64 trim(struct area_list *list, u64 most)
 {
+	irqflags_t flags = spin_lock(&depot_lock);
 	u64 released = 0;
 
 	while (nr_ready(list) > most) {
-		irqflags_t flags = spin_lock(&depot_lock);
 		vaddr_t va = list_first(list);
-		u64 nr_pages = va ? pages_of(va) : 0;
+		u64 nr_pages = pages_of(va);
 
-		if (va) {
-			list_pop(list, window_entry(va));
-			pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
-			pte_set(window_entry(va), (pte_t){ 0 });
-		}
+		list_pop(list, window_entry(va));
+		pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
+		pte_set(window_entry(va), (pte_t){ 0 });
 		spin_unlock(&depot_lock, flags);
-		if (va)
-			window_put(va, nr_pages);
+		window_put(va, nr_pages);
 		released += nr_pages;
+		flags = spin_lock(&depot_lock);
 	}
+	spin_unlock(&depot_lock, flags);
 	return released;
 }
 
@@ -265,7 +264,7 @@ void stock_settle(bool full)
 		flags = irq_save();
 	}
 	irq_restore(flags);
-	trim(&depot[stock->pages.ready % STOCK_LISTS], DEPOT_MAX); /* one list at a time */
+	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
 }
 
 /* Draining */

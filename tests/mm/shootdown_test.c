@@ -356,26 +356,34 @@ TEST(shootdown, who_does_not_answer_holds_up_reuse)
 TEST(shootdown, what_comes_later_waits_longer)
 {
 	enum tlb_mode mode = tlb_mode;
-	char *p = vmalloc(3 * PAGE_SIZE), *q = vmalloc(3 * PAGE_SIZE), *r;
-	struct area_list *list;
+	char *p = vmalloc(3 * PAGE_SIZE), *q = vmalloc(3 * PAGE_SIZE), *r, *s;
+	struct vm_stock *stock;
 	irqflags_t flags;
-	bool waits;
+	u64 frames, pages;
 
 	EXPECT(p && q);
+	vm_unmap_aliases();
 	tlb_mode = TLB_LAZY;
 	flags = irq_save();
-	list = stock_list(this_stock(), 3);
+	stock = this_stock();
 	vfree(p);
 	tlb_flush_all(); /* closes the batch */
 	tlb_flush_all(); /* ends it */
 	vfree(q);
 	stock_settle(false);
-	waits = list_first(list) != (vaddr_t)q;
+	frames = stock->frames.tail - stock->frames.ready;
+	pages = stock->pages.tail - stock->pages.ready;
 	r = vmalloc(3 * PAGE_SIZE);
+	s = vmalloc(3 * PAGE_SIZE);
 	irq_restore(flags);
 	tlb_mode = mode;
+	EXPECT_EQ(frames, 3);
+	EXPECT_EQ(pages, 3);
+	EXPECT(r && s);
+	EXPECT_EQ(r, p);
+	EXPECT(s != q);
 	vfree(r);
-	EXPECT(waits && r != q);
+	vfree(s);
 }
 
 /*

@@ -1,6 +1,8 @@
 /*
  * Flushes: a stale translation is really stale, a flush really ends it, and deferred work waits.
  */
+#include <kernel/printk.h>
+#include <mm/mm.h>
 #include <mm/pagetable.h>
 #include <mm/tlb.h>
 #include <mm/vmstock.h>
@@ -152,4 +154,30 @@ TEST(tlb, closed_batch_waits_for_its_own_flush)
 	EXPECT_EQ(r, p);
 	vfree(q);
 	vfree(r);
+}
+
+/* More areas than one CPU keeps go to the depot, and come back in front of what is freed meanwhile. */
+TEST(tlb, areas_come_back_from_the_depot)
+{
+	enum { FEW = 100, MANY = 200 };
+	static const int nr[] = { MANY, 1, FEW, MANY }; /* all, into the depot, half back, all */
+	static void *p[MANY];
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	enum tlb_mode mode = tlb_mode;
+
+	EXPECT(page);
+	vm_unmap_aliases();
+	tlb_mode = TLB_LAZY;
+	for (u64 round = 0; round < ARRAY_SIZE(nr); round++) {
+		for (int i = 0; i < nr[round]; i++)
+			p[i] = vmap(&page, 1, PAGE_KERNEL);
+		EXPECT_EQ(mm_check(printk_line), 0); /* nothing was handed out twice or lost */
+		for (int i = 0; i < nr[round]; i++)
+			vunmap(p[i]);
+		stock_settle(true);
+		EXPECT_EQ(mm_check(printk_line), 0);
+	}
+	tlb_mode = mode;
+	vm_unmap_aliases();
+	__free_pages(page, 0);
 }
