@@ -20,24 +20,15 @@ static unsigned length, cursor;
 static char history[1 + HISTORY][LENGTH_MAX + 1]; /* 0: the line being typed; 1: the one before */
 static unsigned recalled;			  /* which of them is shown */
 
-static int read_byte(void)
-{
-	int byte;
-
-	while ((byte = serial_read(COM1)) < 0)
-		serial_wait();
-	return byte;
-}
-
 /* A printable or control character; 0 for a key that means nothing here. ECMA-48, 5.4. */
 static int read_key(void)
 {
 	static const char from[] = "ABCDHF1478~3", to[] = "PNFBAEAEAE@D";
-	int c = read_byte(), key, nr = 0;
+	int c = serial_read(), key, nr = 0;
 
 	if (c != CTRL('['))
 		return c;
-	for (key = c = read_byte(); c && strchr("[O;0123456789", c); c = read_byte(), nr++)
+	for (key = c = serial_read(); c && strchr("[O;0123456789", c); c = serial_read(), nr++)
 		key = c;
 	if (c == '~' && nr == 2)
 		c = key; /* Home is ESC [ 1 ~ on some terminals, ESC [ H on others */

@@ -46,13 +46,9 @@ bool serial_write(enum serial_port port, const char *text, size_t bytes)
 	return port_file(port);
 }
 
-int serial_read(enum serial_port port)
+u8 serial_read(void)
 {
-	return port == COM1 && sim_keyboard ? sim_keyboard() : -1;
-}
-
-void serial_wait(void)
-{
+	return sim_keyboard();
 }
 
 void serial_drain(void)

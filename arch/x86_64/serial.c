@@ -65,24 +65,20 @@ bool serial_write(enum serial_port port, const char *text, size_t bytes)
 	return present[port];
 }
 
-int serial_read(enum serial_port port)
-{
-	if (!present[port] || !(inb(base[port] + LSR) & LSR_DATA))
-		return -1;
-	return inb(base[port] + DATA);
-}
-
 /* The PIC notes when the line rises, so COM1 must lower it before we sleep: hence IIR is read. */
-void serial_wait(void)
+u8 serial_read(void)
 {
-	irqflags_t flags = irq_save();
+	while (!present[COM1] || !(inb(base[COM1] + LSR) & LSR_DATA)) {
+		irqflags_t flags = irq_save();
 
-	if (!serial_irq_came) /* sti takes effect one instruction later */
-		asm volatile("sti; nop; cli" ::: "memory");
-	inb(base[COM1] + IIR);
-	if (serial_irq_came && !(inb(base[COM1] + LSR) & LSR_DATA))
-		cpu_sleep();
-	irq_restore(flags);
+		if (!serial_irq_came) /* sti takes effect one instruction later */
+			asm volatile("sti; nop; cli" ::: "memory");
+		inb(base[COM1] + IIR);
+		if (serial_irq_came && !(inb(base[COM1] + LSR) & LSR_DATA))
+			cpu_sleep();
+		irq_restore(flags);
+	}
+	return inb(base[COM1] + DATA);
 }
 
 void serial_drain(void)

@@ -6,9 +6,8 @@
 /* 16550 ports: COM1 for people, COM2 for records. */
 enum serial_port { COM1, COM2, NR_COM };
 bool serial_write(enum serial_port port, const char *text, size_t bytes); /* false: absent */
-int serial_read(enum serial_port port); /* one byte, or -1 if none has come */
-void serial_wait(void);			/* until there may be something to read; sleeps if it can */
-void serial_drain(void);		/* back when all output has left */
+u8 serial_read(void);	 /* from COM1; waits, asleep if it can, until a byte has come */
+void serial_drain(void); /* back when all output has left */
 
 /* Drain output; isa-debug-exit, ACPI S5, or a message and a halt. 0: passed, 1: failed or panic. */
 _Noreturn void machine_exit(int status);
