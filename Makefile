@@ -13,6 +13,8 @@ CHECK ?= 0
 V ?= 0
 WERROR ?= 0
 on = $(filter-out 0,$(1))
+$(foreach name,CHECK V WERROR LEAN,$(if $(filter-out 0 1,$($(name)))$(word 2,$($(name))),\
+	$(error $(name)=$($(name)): $(name) must be 0 or 1)))
 
 KERNEL ?= build/tessera$(if $(call on,$(CHECK)),-check).elf
 ISO ?= $(KERNEL:.elf=.iso)

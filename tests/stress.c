@@ -873,8 +873,8 @@ static u64 stress(const char *much, u64 cpus)
 	if (timed)
 		number[length - 1] = '\0';
 	if (!parse_number(number, 10, &nr) || !nr || cpus > nr_cpus()) {
-		printk("say how many operations, or 60s, and on how many of the %u CPUs\n",
-		       nr_cpus());
+		printk("'%s' on %lu CPUs: say how many operations, or 60s, and on how many of %u\n",
+		       much, cpus, nr_cpus());
 		return 1;
 	}
 	nr_workers = cpus ? cpus : nr_cpus();
