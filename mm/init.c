@@ -31,18 +31,13 @@ static _Noreturn void too_little(const char *what)
 /* The next stretch of RAM, of whatever types, that ends behind from. False: there is none. */
 static bool next_ram(u64 from, u64 *start, u64 *end)
 {
-	*start = *end = 0;
-	for (unsigned i = 0; i < memmap.nr; i++) {
-		const struct memrange *range = &memmap.range[i];
+	const struct memrange *r = memmap.range, *stop = r + memmap.nr;
 
-		if (!memmap_is_ram(range->type) || range->end <= from)
-			continue;
-		if (*end && range->start != *end)
-			break;
-		if (!*end)
-			*start = MAX(range->start, from);
-		*end = range->end;
-	}
+	while (r < stop && (!memmap_is_ram(r->type) || r->end <= from))
+		r++;
+	*start = *end = r < stop ? MAX(r->start, from) : 0;
+	for (; r < stop && memmap_is_ram(r->type) && r->start <= *end; r++)
+		*end = r->end;
 	return *end;
 }
 
@@ -66,9 +61,8 @@ static void map_image(void)
 		u64 pa = virt_to_phys((void *)s->start).v, bytes = s->end - s->start;
 
 		map_range(s->start, pa, bytes, s->prot, s->name);
-		if ((s->prot == PAGE_KERNEL_RO || s->prot == PAGE_KERNEL_ROX) &&
-		    pt_protect(&kernel_pt, address_map.direct + pa, bytes >> PAGE_SHIFT,
-			       PAGE_KERNEL_RO))
+		if (s->prot != PAGE_KERNEL && pt_protect(&kernel_pt, address_map.direct + pa,
+							 bytes >> PAGE_SHIFT, PAGE_KERNEL_RO))
 			too_little("the image in the direct map (is it RAM at all?)");
 	}
 }
@@ -121,20 +115,15 @@ static void make_kernel_tables(void)
 	mmu_set_root(virt_to_phys(kernel_pt.root));
 }
 
-static void limit_window(u64 bytes)
-{
-	vaddr_t last = address_map.vmalloc_start + ALIGN_DOWN(bytes, PAGE_SIZE) - 1;
-
-	if (bytes && last > address_map.vmalloc_start && last < address_map.vmalloc_end)
-		address_map.vmalloc_end = last;
-}
-
 void mm_init(const struct memmap *map, const struct mm_options *options)
 {
+	u64 window = ALIGN_DOWN(options->vmalloc_bytes, PAGE_SIZE);
+
 	memmap = *map;
 	if (options->mem_bytes)
 		memmap_limit(&memmap, options->mem_bytes);
-	limit_window(options->vmalloc_bytes);
+	if (window && window <= address_map.vmalloc_end - address_map.vmalloc_start)
+		address_map.vmalloc_end = address_map.vmalloc_start + window - 1;
 	make_kernel_tables();
 	map_vmemmap();
 	page_alloc_init(options->shuffle_seed);
