@@ -21,9 +21,8 @@
  *	           /                  \
  *	   [10..15) largest 5     [70..160) largest 90
  *
- * An area is its pages and one guard page before them, so a request for n pages takes n + 1. The
- * guard of the next area, or free space, ends it; the window's last page is never given away. Areas
- * come and go in stocks (vmstock.c) far more often than here.
+ * A request for n pages takes n + 1: the guard before them, too. Areas come and go in stocks
+ * (vmstock.c) far more often than here.
  */
 #include <kernel/panic.h>
 #include <kernel/random.h>
@@ -227,11 +226,6 @@ u64 vmwindow_largest(struct vmwindow *w)
 	return largest;
 }
 
-static bool is_below(const struct vmrange *node, const struct vmrange *above)
-{
-	return !node || node->priority <= above->priority;
-}
-
 /* Each range in turn, as the lowest that lies, or ends, behind the one before. */
 void vmwindow_check(struct vmwindow *w)
 {
@@ -242,8 +236,9 @@ void vmwindow_check(struct vmwindow *w)
 		if (node->start < any.lo || end_of(node) > w->end)
 			COMPLAIN("free range at page 0x%lx, %lu pages: not in 0x%lx..0x%lx",
 				 node->start, node->nr_pages, any.lo, w->end);
-		if (node->largest != largest_in(node) || !is_below(node->left, node) ||
-		    !is_below(node->right, node))
+		if (node->largest != largest_in(node) ||
+		    (node->left && node->left->priority > node->priority) ||
+		    (node->right && node->right->priority > node->priority))
 			COMPLAIN("free range at page 0x%lx: largest below is not %lu, or no heap",
 				 node->start, node->largest);
 		ranges++;

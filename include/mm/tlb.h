@@ -1,8 +1,7 @@
 /*
  * tlb.h - nothing is reused before it is flushed everywhere.
  *
- * A CPU may use a translation until told otherwise (Intel SDM Vol. 3A, 4.10.4, 4.10.5). So unmapped
- * addresses, frames and tables first wait, and one flush of all CPUs serves a whole batch of them.
+ * A CPU may use a translation until told otherwise: Intel SDM Vol. 3A, 4.10.4, 4.10.5; and tlb.c.
  */
 #pragma once
 
