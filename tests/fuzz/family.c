@@ -364,6 +364,21 @@ static void do_set_memory(void *unused)
 	set_error = set_memory(set_va, set_nr, set_change);
 }
 
+/* A page that vmap shows is to become code: first read-only, then that, which may not be. */
+static void choose_shown(struct area **area, u64 *from, u64 *nr)
+{
+	for (struct area *a = areas; a < areas + nr_areas; a++)
+		for (u64 i = 0; a->kind == VM_ALLOC && i < a->nr_pages; i++)
+			if (frames[a->pfn[i]].shown) {
+				*area = a;
+				*from = i;
+				*nr = set_nr = 1;
+				set_va = (vaddr_t)a->p + i * PAGE_SIZE;
+				set_change = a->prot[i] == PAGE_KERNEL ? SET_RO : SET_X;
+				return;
+			}
+}
+
 static void protect(struct bytes *in, struct area *a)
 {
 	u8 how = byte(in);
@@ -374,6 +389,8 @@ static void protect(struct bytes *in, struct area *a)
 	set_va = (vaddr_t)a->p + from * PAGE_SIZE + (how == 250);
 	set_nr = nr;
 	set_change = how % 4;
+	if (how >= 192 && how < 250)
+		choose_shown(&a, &from, &nr);
 	inject((struct inject_order){ .nth = how >> 4 == 9 ? how / 4 % 4 : 0 });
 	if (in_interrupt)
 		self_interrupt(do_set_memory, NULL);
