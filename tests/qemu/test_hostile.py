@@ -157,7 +157,8 @@ NUMBERS = ["", "x", "-1", "+1", "0x", "0xg", OVER, "0x10000000000000000", "16E1"
 def bad_words(name):
     takes, kind, least = WORDS[name]
     if not name.endswith("="):
-        return [w for w in (name + "=", name + "=1") if name + "=" not in WORDS] + [name.upper(), name[0], name + "\xfc", f'"{name}"', "-" + name]
+        return [w for w in (name + "=", name + "=1") if name + "=" not in WORDS] + [
+            name.upper(), name[0], name + "\xfc", f'"{name}"', "-" + name]
     if kind == "NUMBER":
         return [name + v for v in NUMBERS] + [name[:-1]] + ([name + "1", name + "0"] if "KiB" in least + takes
                                                            or "from" in takes else [])
@@ -478,7 +479,8 @@ class Dice(random.Random):
         """Nothing that ends the run, takes long, or writes where the kernel lives."""
         kind = self.randrange(12)
         if kind < 3:
-            return f"{self.choice(['vmalloc', 'kmalloc', 'huge'])} {self.choice([1, 100, 4096, '64K', '300K', '2M', self.number()])}"
+            size = self.choice([1, 100, 4096, "64K", "300K", "2M", self.number()])
+            return f"{self.choice(['vmalloc', 'kmalloc', 'huge'])} {size}"
         if kind == 3 and self.areas:
             return f"vfree {self.choice(self.areas):x}"
         if kind == 4 and self.blocks:
@@ -514,7 +516,8 @@ def allowed(line):
     words = line.split()
     return not words or not (
         words[0] in ("exit", "reboot", "overflow", "tour", "test", "bench", "stress", "map", "ioremap", "vmap")
-        or (words[0] in ("poke", "fault", "kfree", "vfree") and len(words) > 1 and re.fullmatch("(0x)?[fF]{4}.*", words[-1]))
+        or (words[0] in ("poke", "fault", "kfree", "vfree")
+            and any(re.match("(0x)?[fF]{4}", word) for word in words[1:]))
     )
 
 
