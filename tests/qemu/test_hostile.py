@@ -309,6 +309,7 @@ def test_pointers_into_nowhere_and_into_page_tables(monitor):
 
 FIELDS = {"magic": 0, "version": 4, "flags": 8, "nr_modules": 12, "modules": 16, "modules+4": 20, "cmdline": 24,
           "cmdline+4": 28, "rsdp": 32, "rsdp+4": 36, "map": 40, "map+4": 44, "entries": 48, "reserved": 52}
+NEEDED = {"magic": (0, 0xffffffff), "version": (0,), "map": (0,), "map+4": (0xffffffff,), "entries": (0,)}  # wrong: no boot
 ENTRY = {"start": 0, "start+4": 4, "bytes": 8, "bytes+4": 12, "type": 16}
 VALUES = [0, 1, 0xfff, 0x7ffffff8, 0x80000000, 0xfffffff0, 0xffffffff]
 
@@ -347,7 +348,9 @@ def test_start_info_unspoilt_boots(run, tmp_path):
 @pytest.mark.parametrize("field", FIELDS)
 def test_start_info_spoilt(run, tmp_path, field):
     for value in (0, 0xffffffff):
-        boots_or_says_why(run, tmp_path, [(False, FIELDS[field], value)])
+        ended = boots_or_says_why(run, tmp_path, [(False, FIELDS[field], value)])
+        if field in NEEDED and value in NEEDED[field]:
+            assert ended.status == 1 and "boot: " in ended.text, f"{value:x} was believed: {ended.text}"
 
 
 @pytest.mark.long
