@@ -4,7 +4,7 @@
  *	build/fuzz-random TARGET [SEED=n] [OPS=n] [FILE or DIRECTORY]...
  *
  * Runs the files as they are, then inputs made by dice until OPS operations were compared: random
- * bytes, and files with some bytes changed. On a failure the input is left as ./crash-TARGET.
+ * bytes, and files with some bytes changed. On a failure the input is left as build/crash-TARGET.
  */
 #include <dirent.h>
 #include <signal.h>
@@ -37,7 +37,7 @@ static void keep_input(void)
 
 	if (!now.data)
 		return;
-	snprintf(name, sizeof(name), "crash-%s", getenv("FUZZ_TARGET"));
+	snprintf(name, sizeof(name), "build/crash-%s", getenv("FUZZ_TARGET"));
 	file = fopen(name, "w");
 	if (file && fwrite(now.data, 1, now.bytes, file) == now.bytes && !fclose(file))
 		fprintf(stderr, "input %lu of seed %lu: %lu bytes, kept in %s\n", inputs, seed,
