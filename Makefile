@@ -10,13 +10,17 @@ export APPEND
 # The rest of the variables is tools/run's affair; make passes on what stands on its command line.
 
 CHECK ?= 0
+KASAN ?= 0
+UBSAN ?= 0
 V ?= 0
 WERROR ?= 0
 on = $(filter-out 0,$(1))
-$(foreach name,CHECK V WERROR LEAN,$(if $(filter-out 0 1,$($(name)))$(word 2,$($(name))),\
+$(foreach name,CHECK KASAN UBSAN V WERROR LEAN,$(if $(filter-out 0 1,$($(name)))$(word 2,$($(name))),\
 	$(error $(name)=$($(name)): $(name) must be 0 or 1)))
 
-KERNEL ?= build/tessera$(if $(call on,$(CHECK)),-check).elf
+SANITIZED := $(if $(call on,$(KASAN)),-kasan,$(if $(call on,$(UBSAN)),-ubsan))
+KERNEL ?= build/tessera$(or $(SANITIZED),$(if $(call on,$(CHECK)),-check)).elf
+CHECKED := $(if $(SANITIZED),$(KERNEL),build/tessera-check.elf)
 ISO ?= $(KERNEL:.elf=.iso)
 IMAGE := $(if $(filter direct,$(BOOT)),$(KERNEL),$(ISO))
 export KERNEL ISO
@@ -64,12 +68,12 @@ FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
 	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz tests/coverage bench \
-	bench/linux,\
+	bench/linux sanitize $(addprefix sanitize/include/,arch kernel mm),\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
 .PHONY: all
-all: build/tessera.elf build/tessera-check.elf compile_commands.json ## build both kernels
+all: build/tessera.elf build/tessera-check.elf $(KERNEL) compile_commands.json ## build both kernels
 
 .PHONY: run
 run: $(IMAGE) compile_commands.json ## boot in QEMU: the tour, then the monitor
@@ -84,7 +88,7 @@ host-test: build/host-tests ## only the tests of mm/ as an ordinary program, und
 	$(Q)tools/test host
 
 .PHONY: kernel-test
-kernel-test: build/tessera-check.elf ## only the tests inside the kernel, in QEMU; TEST=pattern
+kernel-test: $(CHECKED) ## only the tests inside the kernel, in QEMU; TEST=pattern KASAN=1 UBSAN=1
 	$(Q)BOOT=direct KERNEL=$< APPEND="test=$(TEST) exit" tools/run
 
 .PHONY: fuzz
@@ -147,7 +151,7 @@ clean: ## remove all that was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'variables: MEM=256M CPUS=2 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
-	@echo '  ACCEL=tcg CHECK=1 CC=clang V=1 LEAN=0|1 (is a lean Linux measured, too?)'
+	@echo '  ACCEL=tcg CHECK=1 KASAN=1 UBSAN=1 CC=clang V=1 LEAN=0|1 (is a lean Linux measured, too?)'
 	@echo '  APPEND="words for the kernel", see docs/kernel-words.md'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
@@ -155,6 +159,7 @@ help: ## this list
 define FLAGS
 $(CC) $(KERNEL_CFLAGS)
 $(LD) $(KERNEL_LDFLAGS)
+$(UBSAN_FLAGS) $(KASAN_FLAGS)
 $(HOSTCC) $(HOST_CFLAGS)
 endef
 SOURCES := $(sort $(KERNEL_SOURCES) $(HOST_SOURCES) $(FUZZ_SOURCES))
@@ -172,13 +177,13 @@ tools-are-here:
 
 # $(call kernel,NAME,CHECKING). Two links: the first has an empty table of function names, the
 # second the names and addresses that nm finds in the first. Equal lists after both prove that no
-# function moved.
+# function moved. A kernel may have sources, flags of the compiler and of the linker of its own.
 define kernel
-$(1)_objects := $$(KERNEL_SOURCES:%=build/obj/$(1)/%.o)
+$(1)_objects := $$(patsubst %,build/obj/$(1)/%.o,$$(KERNEL_SOURCES) $$($(1)_sources))
 build/obj/$(1)/%.o: % build/FLAGS
 	$$(call say,CC)
 	$$(Q)mkdir -p $$(@D)
-	$$(Q)$$(CC) $$(KERNEL_CFLAGS) -DCHECKING=$(2) -MMD -MP -c $$< -o $$@
+	$$(Q)$$(CC) $$($(1)_flags) $$(KERNEL_CFLAGS) -DCHECKING=$(2) -MMD -MP -c $$< -o $$@
 build/obj/$(1)/symbols.0.S: tools/symbols build/FLAGS
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)tools/symbols </dev/null >$$@
@@ -187,16 +192,17 @@ build/obj/$(1)/symbols.1.S: build/obj/$(1)/first.elf tools/symbols
 build/obj/$(1)/symbols.%.o: build/obj/$(1)/symbols.%.S
 	$$(Q)$$(CC) $$(KERNEL_CFLAGS) -c $$< -o $$@
 build/obj/$(1)/first.elf: $$($(1)_objects) build/obj/$(1)/symbols.0.o linker.ld build/SOURCES
-	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$(filter %.o,$$^) -o $$@
+	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$($(1)_ldflags) $$(filter %.o,$$^) -o $$@
 build/$(1).elf: $$($(1)_objects) build/obj/$(1)/symbols.1.o linker.ld build/SOURCES
 	$$(call say,LD)
-	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$(filter %.o,$$^) -o $$@.new
+	$$(Q)$$(LD) $$(KERNEL_LDFLAGS) $$($(1)_ldflags) $$(filter %.o,$$^) -o $$@.new
 	$$(Q)$$(NM) -n $$@.new | tools/symbols | cmp - build/obj/$(1)/symbols.1.S || \
 		{ echo '$$@: functions moved between its two links, so their names would be wrong'; exit 1; }
 	$$(Q)mv $$@.new $$@
 endef
 $(eval $(call kernel,tessera,0))
 $(eval $(call kernel,tessera-check,1))
+include sanitize/sanitize.mk
 
 # The same input gives the same bytes: all dates are 1980-01-01, and so is the FAT volume's number.
 build/%.iso: build/%.elf boot/grub.cfg

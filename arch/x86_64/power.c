@@ -22,7 +22,9 @@ u32 nr_acpi_cpus;
 
 static u32 get(const u8 *table, unsigned offset)
 {
-	return table ? *(const u32 *)(table + offset) : 0;
+	u32 word = 0; /* at any address: what AML leaves is not aligned */
+
+	return table ? *(u32 *)memcpy(&word, table + offset, sizeof(word)) : 0;
 }
 
 static const u8 *table_at(u64 pa, const char *signature, u32 least)
@@ -73,7 +75,8 @@ void acpi_init(u64 rsdp_pa)
 	u64 pa = 0;
 
 	if (rsdp && rsdp[RSDP_REVISION] >= 2)
-		list = table_at(*(const u64 *)(rsdp + RSDP_XSDT), "XSDT", HEADER_BYTES);
+		list = table_at(get(rsdp, RSDP_XSDT) | (u64)get(rsdp, RSDP_XSDT + 4) << 32, "XSDT",
+				HEADER_BYTES);
 	if (!list)
 		list = table_at(get(rsdp, RSDP_RSDT), "RSDT", HEADER_BYTES);
 	bytes = list && *list == 'X' ? 8 : 4;

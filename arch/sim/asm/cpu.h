@@ -10,7 +10,7 @@ extern u32 sim_interrupts; /* how deep we are in self_interrupt() */
 
 static inline irqflags_t irq_save(void)
 {
-	irqflags_t flags = sim_irqs_off;
+	irqflags_t flags = sim_irqs_off ? 0 : 0x200; /* RFLAGS.IF */
 
 	sim_irqs_off = true;
 	return flags;
@@ -18,7 +18,7 @@ static inline irqflags_t irq_save(void)
 
 static inline void irq_restore(irqflags_t flags)
 {
-	sim_irqs_off = flags;
+	sim_irqs_off = !flags;
 }
 
 static inline u64 cpu_id(void)
