@@ -9,6 +9,6 @@ $(eval $(call kernel,tessera-ubsan,1))
 
 -include $(patsubst %,build/obj/tessera-ubsan/%.d,$(KERNEL_SOURCES) $(tessera-ubsan_sources))
 
-.PHONY: sanitizer-test
-sanitizer-test: build/tessera-ubsan.elf build/tessera.elf ## all tests inside kernels under KASAN and under UBSan
+.PHONY: sanitize
+sanitize: build/tessera-ubsan.elf build/tessera.elf ## all tests inside kernels under KASAN and under UBSan
 	$(Q)tools/test sanitizers

@@ -1,6 +1,6 @@
 """Kernels whose compiler checks them as they run: what each must catch, and that mm/ has nothing to be caught.
 
-`make sanitizer-test` builds them and runs this; `make test` does not. See docs/sanitizers.md.
+`make sanitize` builds them and runs this; `make test` does not. See docs/sanitizers.md.
 """
 
 import re
