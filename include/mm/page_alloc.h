@@ -1,9 +1,6 @@
 /*
- * page_alloc.h - physical frames: a buddy allocator.
- *
- * Blocks are 2^order frames, aligned to their size (Knowlton 1965; Knuth TAOCP 1, 2.5), with a stock
- * of each CPU's in front. Names and meanings are those of Linux's gfp.h. Any context; may take
- * page_lock, calls shrinkers without it.
+ * page_alloc.h - physical frames, in blocks of 2^order, aligned to their size. Names and meanings are
+ * those of Linux's gfp.h. Any context; may take page_lock, calls shrinkers without it.
  */
 #pragma once
 
@@ -23,7 +20,7 @@ enum page_state {
 	PG_SLAB,     /* objects of one kmem_cache */
 	PG_KMALLOC,  /* a large kmalloc */
 	PG_VMALLOC,  /* vmalloc's: mapped in the window, waiting for a flush, or in stock there */
-	PG_STOCK,    /* free, in a CPU's stock of blocks, or on the way there or from there */
+	PG_STOCK,    /* free, in a CPU's magazine, or on the way there or from there */
 	PG_TEXT,     /* vmalloc's, executable: read-only everywhere */
 	PG_NR_STATES,
 };
@@ -112,7 +109,7 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 	page_list_join(list, page->prev, page->next);
 }
 
-/* For checks: how many blocks are listed? Ends before one that is not as it should be (PAGE_IS). */
+/* For checks: how many blocks are listed? ~0: one is not as it should be (PAGE_IS), or a link. */
 u64 page_list_count(const struct page_list *list, u16 state_and_order);
 
 extern struct page *main_first; /* of the largest range of RAM, */
@@ -266,12 +263,12 @@ void register_shrinker(u64 (*fn)(void));
 
 struct page_stats {
 	u64 total;			/* frames the allocator was ever given */
-	u64 free;			/* of these, free now: in the lists or in CPUs' stocks */
+	u64 free;			/* of these, free now: in the lists or in magazines */
 	u64 free_blocks[MAX_ORDER + 1]; /* as in Linux's /proc/buddyinfo */
 	u64 state[PG_NR_STATES]; /* frames by state, recounted now (tails count as their head) */
 };
-void drain_all_pages(void);		   /* all CPUs' stocks back to the lists; no lock held */
-void page_stats(struct page_stats *stats); /* O(blocks), empties the stocks; no lock held */
+void drain_all_pages(void);		   /* all magazines' back to the lists; no lock held */
+void page_stats(struct page_stats *stats); /* O(blocks), drains first; no lock held */
 u64 nr_free_pages(void);		   /* O(CPUs) */
 static inline const char *page_state_name(enum page_state state)
 {
