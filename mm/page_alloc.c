@@ -71,9 +71,9 @@ struct page *page_head(u64 pfn)
 {
 	for (unsigned order = 0; order <= MAX_ORDER; order++) {
 		u64 head = ALIGN_DOWN(pfn, 1ul << order);
-		struct page *page = pfn_to_page(head);
+		struct page *page = pfn_valid(head) ? pfn_to_page(head) : NULL;
 
-		if (!pfn_valid(head))
+		if (!page)
 			break;
 		if (page->state != PG_TAIL && head + (1ul << page->order) > pfn)
 			return page;

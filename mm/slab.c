@@ -232,15 +232,16 @@ static inline bool free_here(u64 number, void *p)
 /* Any pointer, anywhere. */
 static noinline void free_slow(void *p)
 {
-	struct kmem_cache *cache = virt_to_cache(p);
+	struct kmem_cache *cache;
 
-	if (p && !cache)
-		kfree_large(p);
-	while (cache && !free_here(cache - caches, p)) {
+	/* Look anew after each trim: if this is a second free, that may have freed the slab. */
+	while ((cache = virt_to_cache(p)) && !free_here(cache - caches, p)) {
 		if (AT_SCALE(p, cache->empty.scale) >= cache->empty.limit)
 			bad_free(cache, p, "is not where an object begins");
 		trim(cache, cache->empty.most / 2);
 	}
+	if (p && !cache)
+		kfree_large(p);
 }
 
 void kfree(const void *p)

@@ -474,3 +474,26 @@ TEST(slab, check_finds)
 	kmem_cache_free(cache, object);
 	kmem_cache_destroy(cache);
 }
+
+static void free_any(void *p)
+{
+	kfree(p);
+}
+
+/* To make room for it half the magazine goes back, and with that, perhaps, the slab it lies in. */
+TEST(slab, double_free_into_a_full_magazine)
+{
+	struct kmem_cache *cache = kmem_cache_create("test-twice", 2048, 0);
+	void *object[24];
+
+	EXPECT(cache);
+	for (unsigned i = 0; i < ARRAY_SIZE(object); i++) {
+		object[i] = kmem_cache_alloc(cache, GFP_KERNEL);
+		EXPECT(object[i]);
+	}
+	for (unsigned i = 0; i < ARRAY_SIZE(object); i++) {
+		kfree(object[i]);
+		EXPECT_PANIC(free_any, object[i], "is free already");
+	}
+	kmem_cache_destroy(cache);
+}
