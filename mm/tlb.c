@@ -33,7 +33,7 @@
 #include <mm/tlb.h>
 
 u32 tlb_skip_cpu;
-void (*tlb_at_flush)(void);
+void (*tlb_at_flush)(void *);
 enum tlb_mode tlb_mode;
 struct walk walk_cache[NR_CPUS][WALK_CACHE];
 
@@ -62,7 +62,7 @@ static void flush_this_cpu(void *arg)
 	} else {
 		mmu_flush_all();
 		if (tlb_at_flush)
-			tlb_at_flush();
+			tlb_at_flush(NULL);
 	}
 }
 

@@ -258,12 +258,7 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      free_calls[area.kind]);
 }
 
-/*
- * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
- * the way there, waits in this list, linked through the struct pages of first frames, for the next
- * free outside.
- */
-static vaddr_t deferred; /* atomic */
+vaddr_t deferred;
 
 static vaddr_t *deferred_link(vaddr_t va)
 {
@@ -303,7 +298,6 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 		while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
 						    __ATOMIC_RELAXED))
 			continue;
-		this_stock()->batch = 0; /* until then a flush is due */
 	} else {
 		put_area(va, note, nr_pages, own_frames);
 	}

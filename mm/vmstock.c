@@ -203,12 +203,16 @@ static u64 return_frames(struct vm_stock *stock, u64 keep)
 
 /* The flush */
 
-/* All that waits here now is one batch, which the next flush ends. */
-static void close_batch(void *unused)
+/*
+ * All that waits here now is one batch, which the next flush ends. A batch that is closed already keeps
+ * its number, as somebody may be waiting for it; closed anew it holds more, and waits for a later one.
+ */
+static void close_batch(void *anew)
 {
 	struct vm_stock *stock = this_stock();
 
-	(void)unused;
+	if (stock->flush && !anew)
+		return;
 	stock->frames.closed = stock->frames.tail;
 	stock->pages.closed = stock->pages.tail;
 	for (u64 i = 0; i < STOCK_LISTS; i++)
@@ -235,13 +239,6 @@ static void open_batch(struct vm_stock *stock)
 			move(list, &depot[i], nr_ready(list));
 		list->nr.ready = list->nr.closed;
 	}
-}
-
-/* Another CPU's flush serves us, too: close now what its next one is to end. */
-static void at_flush(void)
-{
-	if (!this_stock()->flush)
-		close_batch(NULL);
 }
 
 void stock_settle(bool full)
@@ -287,7 +284,7 @@ u64 stock_drain(void)
 
 	while (__atomic_exchange_n(&draining, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
-	on_every_cpu(close_batch, NULL);
+	on_every_cpu(close_batch, &draining); /* anew */
 	tlb_flush_all();
 	on_every_cpu(empty_here, NULL);
 	for (u64 i = 0; i < STOCK_LISTS; i++)
@@ -346,6 +343,6 @@ int stock_init(u32 cpu)
 	stock->batch = stock->mask / 2;
 	vm_stocks[cpu] = stock;
 	memset(walk_cache[cpu], WALK_NONE, sizeof(walk_cache[cpu]));
-	tlb_at_flush = at_flush;
+	tlb_at_flush = close_batch; /* another CPU's flush serves us, too */
 	return 0;
 }

@@ -78,5 +78,5 @@ struct tlb_stats {
 void tlb_stats(struct tlb_stats *stats);
 void tlb_count_released(u64 nr_pages); /* whoever keeps what waits */
 
-extern void (*tlb_at_flush)(void); /* called on each CPU when it has flushed everything; set once */
+extern void (*tlb_at_flush)(void *); /* called with NULL on each CPU that has flushed everything */
 extern u32 tlb_skip_cpu; /* negative control, for tests: 1 + the CPU that does not flush; 0: all do */

@@ -108,10 +108,18 @@ static inline void stock_unmap(struct vm_stock *stock, pte_t *entry, u64 nr, boo
 /* More frames, least of them if memory is short. False: page_alloc has not so many. */
 bool stock_refill(struct vm_stock *stock, u64 least);
 
+/*
+ * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
+ * the way there, waits in this list, linked through the struct pages of first frames, for the next
+ * free outside. Atomic.
+ */
+extern vaddr_t deferred;
+
 /* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
 static inline bool stock_due(const struct vm_stock *stock)
 {
-	return stock->pages.tail - stock->pages.ready > stock->batch || tlb_mode == TLB_EAGER;
+	return stock->pages.tail - stock->pages.ready > stock->batch || tlb_mode == TLB_EAGER ||
+	       deferred;
 }
 
 void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */

@@ -30,11 +30,7 @@
 #ifndef CALLS
 #define CALLS (CPUS * ROUNDS)
 #endif
-#ifdef KEEP_NUMBER
 #define SETTLES 3 /* the first may be for an older batch */
-#else
-#define SETTLES 2
-#endif
 #define ALL_CPUS(c) c : 0 .. CPUS - 1
 
 byte mapped = (1 << CPUS) - 1;	  /* page table entries that are present */
@@ -61,7 +57,12 @@ byte early[CPUS];
 #endif
 #ifdef DEFER
 bool deferred;	/* vmalloc.c: an interrupt has freed an area that waits for whoever settles next */
-bool due[CPUS]; /* batch = 0: that is to be this CPU's next free */
+#endif
+#ifdef DUE_BY_CPU
+bool due[CPUS]; /* the CPU whose interrupt it was is to know, until its batch is opened */
+#define knows_of_deferred(cpu) (due[cpu])
+#else
+#define knows_of_deferred(cpu) (deferred) /* stock_due */
 #endif
 
 #ifdef DONE_FOR_BEGUN
@@ -108,13 +109,11 @@ inline open_batch() {
 		ready[me] = closed[me];
 		promised = promised & ~closed[me];
 		closed[me] = 0;
-#ifdef DEFER
-#ifdef KEEP_DUE
-		due[me] = deferred;
-#else
+#ifdef DUE_BY_CPU
 		due[me] = false;
 #endif
-		assert(!deferred || due[me] || due[1 - me])
+#ifdef DEFER
+		assert(!deferred || knows_of_deferred(me) || knows_of_deferred(1 - me))
 #endif
 	:: else
 	fi
@@ -221,13 +220,10 @@ inline stock_settle(all) {
 	if
 	:: true ->
 		d_step {
-#ifdef KEEP_NUMBER
-			if
-			:: !flush[me] -> close_batch()
-			:: else
-			fi;
-#else
+#ifdef NEW_NUMBER
 			close_batch();
+#else
+			at_flush(); /* unless one is closed already */
 #endif
 			number = flush[me];
 			irq_restore()
@@ -235,7 +231,7 @@ inline stock_settle(all) {
 		tlb_flush(number);
 		d_step { irq_save(); open_batch(); irq_restore(); number = 0 }
 #ifdef DEFER
-	:: !all && !due[me] -> irq_restore()
+	:: !all && !knows_of_deferred(me) -> irq_restore()
 #else
 	:: !all -> irq_restore() /* it is not due */
 #endif
@@ -354,7 +350,12 @@ active [CPUS] proctype interrupt()
 end:	do
 	:: d_step { asked[me] && !masked[me] -> cpu_serve() }
 #ifdef DEFER
-	:: d_step { !masked[me] && !deferred && calls -> deferred = true; due[me] = true }
+	:: d_step { !masked[me] && !deferred && calls -> 
+		deferred = true;
+#ifdef DUE_BY_CPU
+		due[me] = true
+#endif
+	   }
 #endif
 	od
 }
