@@ -120,49 +120,33 @@ static struct vmrange *fit(struct vmrange *tree, struct request *rq, u64 need)
 	return NULL;
 }
 
-/* Cut the request out of the first range that has room: from then on two. False: none has. */
-static bool carve(struct vmwindow *w, struct request *rq, struct vmrange *new)
-{
-	/* One with room for any alignment is found in O(log n). Only else look at those that may fit. */
-	struct vmrange *range = fit(w->free, rq, rq->nr_pages + rq->align - 1);
-
-	if (!range && rq->align > 1)
-		range = fit(w->free, rq, rq->nr_pages);
-	if (!range)
-		return false;
-	*new = (struct vmrange){ rq->at + rq->nr_pages, .priority = random_next(&priorities) };
-	new->nr_pages = new->largest = end_of(range) - new->start;
-	range->nr_pages = rq->at - range->start;
-	insert(&w->free, new);
-	w->nr_used++;
-	w->pages_free -= rq->nr_pages;
-	return true;
-}
-
 int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi, vaddr_t *va)
 {
 	struct request rq = { .nr_pages = nr_pages + 1,
 			      .align = align >> PAGE_SHIFT,
 			      .lo = (lo >> PAGE_SHIFT) + !IS_ALIGNED(lo, PAGE_SIZE),
 			      .hi = hi >> PAGE_SHIFT };
-	struct vmrange *node;
-	irqflags_t flags;
-	bool found;
+	struct vmrange *range, *new;
 
 	if (!nr_pages || align < PAGE_SIZE || align & (align - 1))
 		return -EINVAL;
 	if (nr_pages > w->end || rq.align > w->end) /* no sum of those wraps */
 		return -ENOSPC;
-	node = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
-	if (!node)
-		return -ENOMEM;
-	flags = spin_lock(&w->lock);
-	found = carve(w, &rq, node);
-	spin_unlock(&w->lock, flags);
-	if (!found) {
-		kmem_cache_free(node_cache, node);
+	/* One with room for any alignment is found in O(log n). Only else look at those that may fit. */
+	range = fit(w->free, &rq, rq.nr_pages + rq.align - 1);
+	if (!range && rq.align > 1)
+		range = fit(w->free, &rq, rq.nr_pages);
+	if (!range)
 		return -ENOSPC;
-	}
+	new = kmem_cache_alloc(node_cache, __GFP_NORECLAIM);
+	if (!new)
+		return -ENOMEM;
+	*new = (struct vmrange){ rq.at + rq.nr_pages, .priority = random_next(&priorities) };
+	new->nr_pages = end_of(range) - new->start;
+	range->nr_pages = rq.at - range->start;
+	insert(&w->free, new); /* on the way it passes range, and updates */
+	w->nr_used++;
+	w->pages_free -= rq.nr_pages;
 	*va = (rq.at + 1) << PAGE_SHIFT;
 	return 0;
 }
@@ -171,7 +155,6 @@ void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vadd
 {
 	u64 start = (va >> PAGE_SHIFT) - 1, end = start + 1 + nr_pages;
 	struct vmrange *before, *range, *gone, *behind;
-	irqflags_t flags = spin_lock(&w->lock);
 
 	split(w->free, end, &before, &behind);
 	split(behind, end + 1, &gone, &behind);
@@ -185,7 +168,6 @@ void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vadd
 	w->pages_free += nr_pages + 1;
 	*lo = range->start << PAGE_SHIFT;
 	*hi = end_of(range) << PAGE_SHIFT;
-	spin_unlock(&w->lock, flags);
 	kmem_cache_free(node_cache, gone);
 }
 
@@ -198,8 +180,7 @@ int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 	all = node_cache ? kmem_cache_alloc(node_cache, 0) : NULL;
 	if (!all)
 		return -ENOMEM;
-	*w = (struct vmwindow){ .lock = SPINLOCK("vmwindow", LOCK_WINDOW),
-				.start = start >> PAGE_SHIFT,
+	*w = (struct vmwindow){ .start = start >> PAGE_SHIFT,
 				.end = (end >> PAGE_SHIFT) - 1,
 				.free = all };
 	w->pages_free = w->end - w->start;
@@ -207,23 +188,11 @@ int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end)
 	return 0;
 }
 
-bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi)
+bool vmwindow_is_free(const struct vmwindow *w, vaddr_t lo, vaddr_t hi)
 {
 	struct request any = { 1, 1, lo >> PAGE_SHIFT, hi >> PAGE_SHIFT, 0 };
-	irqflags_t flags = spin_lock(&w->lock);
-	bool found = fit(w->free, &any, 1);
 
-	spin_unlock(&w->lock, flags);
-	return found;
-}
-
-u64 vmwindow_largest(struct vmwindow *w)
-{
-	irqflags_t flags = spin_lock(&w->lock);
-	u64 largest = w->free->largest;
-
-	spin_unlock(&w->lock, flags);
-	return largest;
+	return fit(w->free, &any, 1);
 }
 
 /* Each range in turn, as the lowest that lies, or ends, behind the one before. */

@@ -307,6 +307,8 @@ static u64 count_areas(const struct area_list *list)
 
 void vmalloc_stats(struct vmalloc_stats *stats)
 {
+	irqflags_t flags = spin_lock(&tables_lock);
+
 	*stats = (struct vmalloc_stats){
 		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
 		.freed_areas = count_areas(depot),
@@ -314,6 +316,7 @@ void vmalloc_stats(struct vmalloc_stats *stats)
 		.free = vmalloc_window.pages_free,
 		.largest = MAX(vmwindow_largest(&vmalloc_window), 1ul) - 1, /* less its guard */
 	};
+	spin_unlock(&tables_lock, flags);
 	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
 		const struct vm_stock *stock = vm_stocks[cpu];
 

@@ -13,9 +13,8 @@
 /* A CPU that holds a lock may take only those further down here. */
 enum lock_rank {
 	LOCK_RECORD,
-	LOCK_TABLES, /* page tables of the window come and go */
+	LOCK_TABLES, /* free addresses of the window; its page tables come and go with them */
 	LOCK_DEPOT,  /* areas in stock for all CPUs */
-	LOCK_WINDOW, /* free addresses of a window */
 	LOCK_TLB,    /* what waits for a flush */
 	LOCK_SLAB,
 	LOCK_PAGES, /* the buddy's lists */

@@ -4,10 +4,10 @@
  * The free ranges between areas hang in a treap (Aragon and Seidel 1989) by address; each node knows
  * the largest below it: any size and alignment, O(log n), lowest address first. An area owns the
  * guard page before it; the last area has one behind it too: the window's last page is never given.
+ * Calls for one window, and reading it, need the caller's lock.
  */
 #pragma once
 
-#include <kernel/spinlock.h>
 #include <mm/tlb.h>
 
 struct vmrange {
@@ -18,13 +18,12 @@ struct vmrange {
 };
 
 struct vmwindow {
-	struct spinlock lock; /* guards all below */
 	u64 start, end;	      /* virtual page numbers, end exclusive */
 	struct vmrange *free; /* the treap's root; it has nr_used + 1 nodes */
 	u64 nr_used, pages_free;
 };
 
-/* All of [start, end), page-aligned, is free, or -ENOMEM. No lock. */
+/* All of [start, end), page-aligned, is free, or -ENOMEM. */
 must_check int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end);
 
 /*
@@ -42,7 +41,10 @@ must_check int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t
 void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi);
 
 /* Is any page of [lo, hi) free, O(log n); the largest free range in pages, guard included, O(1). */
-bool vmwindow_is_free(struct vmwindow *w, vaddr_t lo, vaddr_t hi);
-u64 vmwindow_largest(struct vmwindow *w);
+bool vmwindow_is_free(const struct vmwindow *w, vaddr_t lo, vaddr_t hi);
+static inline u64 vmwindow_largest(const struct vmwindow *w)
+{
+	return w->free->largest;
+}
 
 void vmwindow_check(struct vmwindow *w); /* order, merging, largest, heap, sums: COMPLAIN */
