@@ -181,3 +181,31 @@ TEST(tlb, areas_come_back_from_the_depot)
 	vm_unmap_aliases();
 	__free_pages(page, 0);
 }
+
+static void fill_the_ring(void *verdict)
+{
+	char *big = vmalloc((this_stock()->mask - 20) * PAGE_SIZE), *small;
+
+	*(bool *)verdict = big;
+	vfree(big);
+	small = vmalloc(
+		40 *
+		PAGE_SIZE); /* more than there is room for, were they to pass through the ring */
+	for (u64 i = 0; small && i < 40; i++)
+		small[i * PAGE_SIZE] = i;
+	vfree(small);
+}
+
+/* In an interrupt nothing is flushed, so the ring fills up: what waits there is not written over. */
+TEST(tlb, a_full_ring_loses_nothing)
+{
+	bool filled = false;
+
+	vm_unmap_aliases();
+	if (nr_free_pages() < this_stock()->mask + 1000)
+		SKIP("needs as much free memory as the ring holds");
+	self_interrupt(fill_the_ring, &filled);
+	EXPECT(filled);
+	vm_unmap_aliases(); /* also what the interrupt could not free itself */
+	EXPECT_EQ(mm_check(printk_line), 0);
+}

@@ -319,6 +319,7 @@ TEST(vmalloc, many_areas_any_order)
 TEST(vmalloc, vmap_shows_the_same_frames)
 {
 	enum { N = 5 };
+	static const u8 hidden[] = { PG_FREE, PG_STOCK, PG_RESERVED, PG_TABLE, PG_TEXT };
 	struct page *pages[N];
 	char *m, *ro, *none;
 
@@ -335,10 +336,12 @@ TEST(vmalloc, vmap_shows_the_same_frames)
 	EXPECT(!probe_write((vaddr_t)ro, 'z') && ro[0] == 'a');
 	EXPECT(!vmap(pages, N, PAGE_KERNEL_ROX));
 	EXPECT(!vmap(pages, N, PAGE_NONE));
-	pages[1]->state = PG_RESERVED; /* as the image's frames are */
-	none = vmap(pages, N, PAGE_KERNEL);
-	pages[1]->state = PG_ALLOC;
-	EXPECT(!none);
+	for (u64 i = 0; i < ARRAY_SIZE(hidden); i++) {
+		pages[1]->state = hidden[i];
+		none = vmap(pages, N, PAGE_KERNEL);
+		pages[1]->state = PG_ALLOC;
+		EXPECT(!none);
+	}
 	vunmap(m);
 	vunmap(ro);
 	vm_unmap_aliases();
