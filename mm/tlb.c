@@ -159,11 +159,6 @@ u64 tlb_free_tables(void)
 	return nr;
 }
 
-void tlb_count_released(u64 nr_pages)
-{
-	__atomic_add_fetch(&counts.released, nr_pages, __ATOMIC_RELAXED);
-}
-
 void tlb_stats(struct tlb_stats *stats)
 {
 	*stats = counts;

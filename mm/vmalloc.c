@@ -64,11 +64,6 @@ bool next_vm_area(vaddr_t va, struct vm_area *area)
 
 /* Areas. Interrupts are masked for the pages of one table at a time. */
 
-static inline bool owns_frames(enum vm_kind kind)
-{
-	return kind == VM_ALLOC || kind == VM_STACK;
-}
-
 u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr)
 {
 	struct vm_stock *stock = this_stock();
@@ -132,9 +127,7 @@ static void *try_area(struct vm_request *rq)
 		put_area(va, note, rq->done, owns_frames(rq->kind));
 		return NULL;
 	}
-	flags = irq_save();
-	publish(this_stock(), window_entry(va - PAGE_SIZE), note, rq->nr_pages);
-	irq_restore(flags);
+	pte_set(pt_entry(&kernel_pt, va - PAGE_SIZE), note);
 	return (void *)va;
 }
 
@@ -175,7 +168,7 @@ static inline __attribute__((always_inline)) void *alloc_fast(u64 bytes, vaddr_t
 
 	if (likely(nr_pages <= stock_can_get(stock) && (guard = at_hand(stock, nr_pages, &va)))) {
 		stock_get_frames(stock, guard + 1, nr_pages);
-		publish(stock, guard, vm_area_encode(VM_ALLOC, nr_pages, caller), nr_pages);
+		pte_set(guard, vm_area_encode(VM_ALLOC, nr_pages, caller));
 		irq_restore(flags);
 		return (void *)va;
 	}
@@ -318,8 +311,6 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 		irq_restore(flags);
 		bad_pointer(free_calls[kind], va);
 	}
-	stock->areas--;
-	stock->used -= nr_pages;
 	if (unlikely(nr_pages >= STOCK_SIZES ||
 		     level_index(va - PAGE_SIZE, 1) + nr_pages >= PT_ENTRIES ||
 		     was.v & AREA_MIXED ||

@@ -35,7 +35,7 @@ static inline u64 show_pages(pte_t *entry, struct page *const *page, u64 nr, pgp
 	do {
 		if (unlikely(1u << page[i]->state & HIDDEN_STATES))
 			break;
-		entry[i].v = leaf + (vaddr_t)page[i] * SCALE; /* publish() releases them all */
+		entry[i].v = leaf + (vaddr_t)page[i] * SCALE; /* the descriptor releases them all */
 	} while (++i);
 	return nr + i;
 }
@@ -85,7 +85,7 @@ void *vmap(struct page **pages, u64 count, pgprot_t prot)
 		return vmap_slow(pages, count, prot, VM_MAP, CALLER());
 	}
 	if (likely(show_pages(guard + 1, pages, count, prot) == count)) {
-		publish(stock, guard, vm_area_encode(VM_MAP, count, CALLER()), count);
+		pte_set(guard, vm_area_encode(VM_MAP, count, CALLER()));
 	} else {
 		pte_clear(guard + 1, count);
 		stock_put_area(stock, va, guard + 1, count);
@@ -104,8 +104,6 @@ void *vmap_put_pages(struct page **pages, u64 count)
 		i++;
 	if (i == count)
 		p = vmap_slow(pages, count, PAGE_KERNEL, VM_ALLOC, CALLER());
-	if (p)
-		__atomic_add_fetch(&ring_frames, count, __ATOMIC_RELAXED);
 	while (!p && i-- > 0)
 		pages[i]->state = PG_ALLOC;
 	return p;
@@ -175,7 +173,6 @@ static bool put_leaf(vaddr_t va, pte_t *table)
 		pte_set(&table[i], pte_make_leaf(page_to_phys(page + i), 1, PAGE_KERNEL));
 	}
 	page[1].next = page_to_pfn(virt_to_page(table));
-	__atomic_add_fetch(&ring_frames, PT_ENTRIES, __ATOMIC_RELAXED);
 	pte_set(pt_walk(&kernel_pt, va, 2, &level),
 		pte_make_leaf(page_to_phys(page), 2, PAGE_KERNEL));
 	return true;

@@ -34,7 +34,6 @@
 
 struct vm_stock *vm_stocks[NR_CPUS];
 struct vmwindow vmalloc_window;
-u64 ring_frames;
 
 /*
  * Held while tables come and go together with the addresses they serve: addresses that are free
@@ -173,7 +172,6 @@ bool stock_refill(struct vm_stock *stock, u64 least)
 		if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages))
 			return false;
 	}
-	__atomic_add_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
 	for (u64 i = nr; i-- > 0;) {
 		pages[i]->state = PG_VMALLOC;
 		stock->ring[--stock->frames.head & stock->mask] =
@@ -197,7 +195,6 @@ static u64 return_frames(struct vm_stock *stock, u64 keep)
 	}
 	if (nr)
 		free_pages_bulk(nr, pages);
-	__atomic_sub_fetch(&ring_frames, nr, __ATOMIC_RELAXED);
 	return nr;
 }
 
@@ -227,7 +224,6 @@ static void open_batch(struct vm_stock *stock)
 		return;
 	stock->flush = 0;
 	stock->batch = MIN((stock->mask + 1) / 2, nr_free_pages() / (4ul * nr_cpus()));
-	tlb_count_released(stock->pages.closed - stock->pages.ready);
 	stock->frames.ready = stock->frames.closed;
 	stock->pages.ready = stock->pages.closed;
 	for (u64 i = 0; i < STOCK_LISTS; i++) {
@@ -308,20 +304,24 @@ static u64 count_areas(const struct area_list *list)
 void vmalloc_stats(struct vmalloc_stats *stats)
 {
 	irqflags_t flags = spin_lock(&tables_lock);
+	struct vm_area area;
 
 	*stats = (struct vmalloc_stats){
 		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
 		.freed_areas = count_areas(depot),
-		.frames = __atomic_load_n(&ring_frames, __ATOMIC_RELAXED),
 		.free = vmalloc_window.pages_free,
 		.largest = MAX(vmwindow_largest(&vmalloc_window), 1ul) - 1, /* less its guard */
 	};
 	spin_unlock(&tables_lock, flags);
+	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &area); va = vm_area_end(&area)) {
+		stats->areas += area.kind != VM_FREED;
+		stats->used += area.kind != VM_FREED ? area.nr_pages : 0;
+		stats->frames += owns_frames(area.kind) ? area.nr_pages : 0;
+	}
 	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
 		const struct vm_stock *stock = vm_stocks[cpu];
 
-		stats->areas += stock->areas;
-		stats->used += stock->used;
+		stats->frames += stock->frames.tail - stock->frames.head;
 		stats->freed_areas += count_areas(stock->lists);
 		stats->waiting += stock->pages.tail - stock->pages.ready;
 	}

@@ -72,11 +72,9 @@ struct tlb_stats {
 	u64 flushes;	    /* of all CPUs, each counted once */
 	u64 shootdowns;	    /* of these, and of ranges: those that had to interrupt other CPUs */
 	u64 range_flushes;  /* tlb_flush_range */
-	u64 released;	    /* pages whose wait ended: released / flushes a flush */
 	u64 tables_waiting; /* page tables waiting now */
 };
 void tlb_stats(struct tlb_stats *stats);
-void tlb_count_released(u64 nr_pages); /* whoever keeps what waits */
 
 extern void (*tlb_at_flush)(void *); /* called with NULL on each CPU that has flushed everything */
 extern u32 tlb_skip_cpu; /* negative control, for tests: 1 + the CPU that does not flush; 0: all do */

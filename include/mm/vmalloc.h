@@ -206,7 +206,7 @@ static inline const char *vm_kind_name(enum vm_kind kind)
 	return kind < VM_NR_KINDS ? names[kind] : "?";
 }
 
-/* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. */
+/* As /proc/meminfo's Vmalloc lines, and more. Pages; areas without VM_FREED unless named so. O(areas). */
 struct vmalloc_stats {
 	u64 window;	 /* whole window */
 	u64 areas, used; /* live areas and their pages, guards not counted */

@@ -30,8 +30,7 @@ struct vm_stock {
 	u64 mask;
 	struct queue frames, pages; /* in the ring; unmapped: head has no meaning */
 	u64 batch;		    /* so many pages that wait are worth a flush */
-	u64 flush;	 /* the number of the flush that ends the closed batch; 0: there is none */
-	s64 areas, used; /* live areas and their pages: made here less freed here */
+	u64 flush; /* the number of the flush that ends the closed batch; 0: there is none */
 	struct area_list lists[STOCK_LISTS];
 };
 extern struct vm_stock *vm_stocks[NR_CPUS];
@@ -138,6 +137,11 @@ bool window_next(vaddr_t *va, bool up, pte_t *pte, int *level);
 
 int stock_init(u32 cpu); /* before that CPU runs; -ENOMEM */
 
+static inline bool owns_frames(enum vm_kind kind)
+{
+	return kind == VM_ALLOC || kind == VM_STACK;
+}
+
 /* What vmalloc.c and vmap.c share. Interrupts masked. */
 
 /*
@@ -156,14 +160,6 @@ static inline pte_t *at_hand(struct vm_stock *stock, u64 nr_pages, vaddr_t *va)
 		return NULL;
 	list_pop(list, guard + 1);
 	return guard;
-}
-
-/* The area is complete. */
-static inline void publish(struct vm_stock *stock, pte_t *guard, pte_t note, u64 nr_pages)
-{
-	pte_set(guard, note);
-	stock->areas++;
-	stock->used += nr_pages;
 }
 
 /*
@@ -193,4 +189,3 @@ u64 vm_fill_huge(struct vm_request *rq, pte_t *entry, u64 nr);
 
 /* Of the entries of a mixed area, to be freed. No lock held. */
 void vm_make_plain(vaddr_t va, vaddr_t end);
-extern u64 ring_frames; /* that page_alloc or others gave to the window; atomic */
