@@ -228,15 +228,16 @@ static const char *const free_calls[VM_NR_KINDS] = { "", "vfree",  "vunmap", "fr
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 {
 	const char *what = "is an area of another kind", *advice = "give it back with ";
-	bool inside = is_vmalloc_addr((void *)va);
 	struct vm_area area;
 
+	if (!is_vmalloc_addr((void *)va))
+		panic("%s: 0x%lx is not in the vmalloc window\n"
+		      "  pass what vmalloc or vmap returned (kmalloc's pointers go to kfree)",
+		      call, va);
 	if (!find_vm_area(va, &area))
-		panic("%s: 0x%lx %s\n  %s", call, va,
-		      inside ? "lies in no area" : "is not in the vmalloc window",
-		      inside ?
-			      "it was never allocated, or freed and flushed since: look for a second free" :
-			      "pass what vmalloc or vmap returned (kmalloc's pointers go to kfree)");
+		panic("%s: 0x%lx lies in no area\n"
+		      "  it was never allocated, or freed and flushed since: look for a second free",
+		      call, va);
 	if (va != area.start) {
 		what = "is not the start of an area";
 		advice = va < area.start ? "that is its guard; pass what was returned for " :
@@ -258,7 +259,7 @@ static vaddr_t *deferred_link(vaddr_t va)
 	return (vaddr_t *)&vmalloc_to_page((void *)va)->next; /* and prev: both are free for it */
 }
 
-static void free_deferred(void)
+void vm_free_deferred(void)
 {
 	vaddr_t next, va = __atomic_exchange_n(&deferred, 0, __ATOMIC_ACQUIRE);
 
@@ -274,7 +275,7 @@ static noinline void settle_if_due(void)
 {
 	if (!stock_due(this_stock()) || in_interrupt())
 		return;
-	free_deferred();
+	vm_free_deferred();
 	stock_settle(false);
 }
 
@@ -350,28 +351,20 @@ void free_kernel_stack(const void *stack)
 
 void *vrealloc(const void *p, u64 bytes, gfp_t gfp)
 {
-	struct vm_area area = { 0 };
-	void *fresh = (void *)p;
+	struct vm_area area = { 0 }; /* no pages, if p is NULL */
+	void *fresh;
 
 	if (p &&
 	    (!find_vm_area((vaddr_t)p, &area) || area.start != (vaddr_t)p || area.kind != VM_ALLOC))
 		bad_pointer("vrealloc", (vaddr_t)p);
-	if (p && bytes && pages_for(bytes) <= area.nr_pages)
-		return fresh;
+	if (bytes && pages_for(bytes) <= area.nr_pages)
+		return (void *)p;
 	fresh = filled(alloc_slow(pages_for(bytes), VM_ALLOC, CALLER()), bytes, gfp);
 	if (fresh && p)
 		memcpy(fresh, p, area.nr_pages << PAGE_SHIFT);
-	if (p && (fresh || bytes == 0))
-		vm_free_area((vaddr_t)p, VM_ALLOC);
+	if (fresh || !bytes)
+		vfree(p);
 	return fresh;
-}
-
-u64 vm_unmap_aliases(void)
-{
-	if (in_interrupt()) /* perhaps of a CPU that is draining */
-		return 0;
-	free_deferred();
-	return stock_drain();
 }
 
 /* Looking */

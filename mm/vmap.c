@@ -157,35 +157,28 @@ u64 vread(void *buf, const void *p, u64 bytes)
 /* Leaves of 2 MiB */
 
 /*
- * Over the table, which is ours alone and stays, with entries for the same pages: whichever of the
- * two a CPU remembers, now and when the leaf is split, it comes to the same frames.
+ * A leaf over the table, which is ours alone and stays, with entries for the same pages: whichever
+ * of the two a CPU remembers, now and when the leaf is split, it comes to the same frames. Not in
+ * an interrupt, which it would make too long.
  */
-static bool put_leaf(vaddr_t va, pte_t *table)
+u64 vm_fill_huge(struct vm_request *rq, pte_t *table, u64 nr)
 {
-	struct page *page = alloc_pages(__GFP_NORECLAIM, 9);
+	bool whole = nr == PT_ENTRIES && !in_interrupt();
+	struct page *page = whole ? alloc_pages(__GFP_NORECLAIM, 9) : NULL;
 	int level;
 
 	if (!page)
-		return false;
+		return vm_fill_stock(rq, table, nr);
 	for (u64 i = PT_ENTRIES; i-- > 0;) {
 		page[i] = (struct page){ .owner = page->owner,
 					 .state_and_order = PAGE_IS(PG_VMALLOC, 0) };
 		pte_set(&table[i], pte_make_leaf(page_to_phys(page + i), 1, PAGE_KERNEL));
 	}
 	page[1].next = page_to_pfn(virt_to_page(table));
-	pte_set(pt_walk(&kernel_pt, va, 2, &level),
+	pte_set(pt_walk(&kernel_pt, rq->va + (rq->done << PAGE_SHIFT), 2, &level),
 		pte_make_leaf(page_to_phys(page), 2, PAGE_KERNEL));
-	return true;
-}
-
-/* Not in an interrupt, which it would make too long. */
-u64 vm_fill_huge(struct vm_request *rq, pte_t *entry, u64 nr)
-{
-	bool huge = nr == PT_ENTRIES && !in_interrupt() &&
-		    put_leaf(rq->va + (rq->done << PAGE_SHIFT), entry);
-
-	rq->mixed |= huge;
-	return huge ? nr : vm_fill_stock(rq, entry, nr);
+	rq->mixed = true;
+	return nr;
 }
 
 /* The level-1 entry. A leaf there gives way to its table. */
@@ -201,16 +194,6 @@ static pte_t *plain_entry(vaddr_t va)
 }
 
 /* Protections */
-
-/* Each change gives pages that have one protection another; none may have a third. */
-static const struct {
-	pgprot_t from, to, never;
-} changes[] = {
-	[SET_RO] = { PAGE_KERNEL, PAGE_KERNEL_RO, PAGE_NONE },
-	[SET_RW] = { PAGE_KERNEL_RO, PAGE_KERNEL, PAGE_KERNEL_ROX },
-	[SET_X] = { PAGE_KERNEL_RO, PAGE_KERNEL_ROX, PAGE_KERNEL },
-	[SET_NX] = { PAGE_KERNEL_ROX, PAGE_KERNEL_RO, PAGE_NONE },
-};
 
 /* True: there were such pages. Flush. */
 static bool protect(vaddr_t va, vaddr_t end, pgprot_t from, pgprot_t to)
@@ -274,7 +257,8 @@ static bool is_writable_elsewhere(void)
 	return false;
 }
 
-static int may_change(vaddr_t va, u64 nr_pages, enum set_memory change)
+/* Any page may become read-only; more is given only where each has that already, or is read-only. */
+static int may_change(vaddr_t va, u64 nr_pages, pgprot_t from, pgprot_t to)
 {
 	struct vm_area area;
 	struct mapping m;
@@ -286,29 +270,29 @@ static int may_change(vaddr_t va, u64 nr_pages, enum set_memory change)
 		return -EINVAL;
 	for (u64 i = 0; i < nr_pages; i++)
 		if (!pt_lookup(&kernel_pt, va + (i << PAGE_SHIFT), &m) ||
-		    m.prot == changes[change].never)
+		    (from == PAGE_KERNEL_RO && m.prot != from && m.prot != to))
 			return -EACCES;
 	guard = pt_entry(&kernel_pt, area.start - PAGE_SIZE);
 	was = pte_get(guard);
 	return pte_replace(guard, was, (pte_t){ was.v | AREA_MIXED }) ? 0 : -EINVAL;
 }
 
-static int apply(vaddr_t va, vaddr_t end, enum set_memory change)
+static int change(vaddr_t va, vaddr_t end, pgprot_t from, pgprot_t to)
 {
 	int error = 0;
 
-	if (change == SET_X && !mark(va, end, true))
+	if (to == PAGE_KERNEL_ROX && !mark(va, end, true))
 		error = -ENOMEM;
-	else if (change == SET_X && is_writable_elsewhere())
+	else if (to == PAGE_KERNEL_ROX && is_writable_elsewhere())
 		error = -EACCES;
-	else if (protect(va, end, changes[change].from, changes[change].to))
+	else if (protect(va, end, from, to))
 		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
-	if (error || change == SET_NX)
+	if (error || from == PAGE_KERNEL_ROX)
 		mark(va, end, false);
 	return error;
 }
 
-int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
+int set_memory(vaddr_t va, u64 nr_pages, pgprot_t from, pgprot_t to)
 {
 	static bool busy; /* one CPU at a time; atomic */
 	int error;
@@ -317,9 +301,9 @@ int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change)
 		return -EINVAL;
 	while (__atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
-	error = may_change(va, nr_pages, change);
+	error = may_change(va, nr_pages, from, to);
 	if (!error)
-		error = apply(va, va + (nr_pages << PAGE_SHIFT), change);
+		error = change(va, va + (nr_pages << PAGE_SHIFT), from, to);
 	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
 	return error;
 }

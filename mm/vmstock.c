@@ -23,7 +23,7 @@
  *
  * Behind the frames is page_alloc. Behind the addresses is the depot: long lists that some CPU did
  * not need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
- * made and unlinked. When anything is short, stock_drain() gives all stocks of all CPUs back.
+ * made and unlinked. When anything is short, vm_unmap_aliases() gives all stocks of all CPUs back.
  */
 #include <kernel/panic.h>
 #include <mm/pagetable.h>
@@ -180,22 +180,26 @@ bool stock_refill(struct vm_stock *stock, u64 least)
 	return true;
 }
 
-/* Give up to BULK frames that are ready back to page_alloc. How many. */
-static u64 return_frames(struct vm_stock *stock, u64 keep)
+/* Frames that are ready go back to page_alloc until there are no more than so many. */
+static void return_frames(struct vm_stock *stock, u64 most)
 {
-	u64 ready = stock->frames.ready - stock->frames.head;
-	u64 nr = ready > keep ? MIN(ready - keep, BULK) : 0;
 	struct page *pages[BULK];
+	u64 nr;
 
-	for (u64 i = 0; i < nr; i++) {
-		pte_t entry = stock->ring[stock->frames.head++ & stock->mask];
+	do {
+		irqflags_t flags = irq_save(); /* not for long */
+		u64 ready = stock->frames.ready - stock->frames.head;
 
-		pages[i] = pfn_to_page(paddr_to_pfn(pte_paddr(entry, 1)));
-		pages[i]->state = PG_ALLOC;
-	}
-	if (nr)
+		nr = ready > most ? MIN(ready - most, BULK) : 0;
+		for (u64 i = 0; i < nr; i++) {
+			pte_t entry = stock->ring[stock->frames.head++ & stock->mask];
+
+			pages[i] = pfn_to_page(paddr_to_pfn(pte_paddr(entry, 1)));
+			pages[i]->state = PG_ALLOC;
+		}
+		irq_restore(flags);
 		free_pages_bulk(nr, pages);
-	return nr;
+	} while (nr);
 }
 
 /* The flush */
@@ -252,11 +256,8 @@ void stock_settle(bool full)
 		flags = irq_save();
 		open_batch(stock);
 	}
-	while (return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3))) {
-		irq_restore(flags);
-		flags = irq_save();
-	}
 	irq_restore(flags);
+	return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3));
 	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
 }
 
@@ -270,14 +271,16 @@ static void empty_here(void *unused)
 	open_batch(stock);
 	for (u64 i = 0; i < STOCK_LISTS; i++)
 		move(&stock->lists[i], &depot[i], nr_ready(&stock->lists[i]));
-	while (return_frames(stock, 0))
-		continue;
+	return_frames(stock, 0);
 }
 
-u64 stock_drain(void)
+u64 vm_unmap_aliases(void)
 {
 	u64 released = 0;
 
+	if (in_interrupt()) /* perhaps of a CPU that is draining */
+		return 0;
+	vm_free_deferred();
 	while (__atomic_exchange_n(&draining, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
 	on_every_cpu(close_batch, &draining); /* anew */

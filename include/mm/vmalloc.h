@@ -115,12 +115,11 @@ void iounmap(const volatile void *p); /* any address in its first page */
  * read-only in the direct map. 0, or with nothing changed -EACCES: that rule (for x also: a vmap can
  * write there); -ENOMEM; -EINVAL: not pages of one vmalloc area, or in an interrupt.
  */
-enum set_memory { SET_RO, SET_RW, SET_X, SET_NX };
-must_check int set_memory(vaddr_t va, u64 nr_pages, enum set_memory change);
-#define set_memory_ro(va, nr_pages) set_memory(va, nr_pages, SET_RO)
-#define set_memory_rw(va, nr_pages) set_memory(va, nr_pages, SET_RW)
-#define set_memory_x(va, nr_pages) set_memory(va, nr_pages, SET_X)
-#define set_memory_nx(va, nr_pages) set_memory(va, nr_pages, SET_NX)
+must_check int set_memory(vaddr_t va, u64 nr_pages, pgprot_t from, pgprot_t to);
+#define set_memory_ro(va, nr_pages) set_memory(va, nr_pages, PAGE_KERNEL, PAGE_KERNEL_RO)
+#define set_memory_rw(va, nr_pages) set_memory(va, nr_pages, PAGE_KERNEL_RO, PAGE_KERNEL)
+#define set_memory_x(va, nr_pages) set_memory(va, nr_pages, PAGE_KERNEL_RO, PAGE_KERNEL_ROX)
+#define set_memory_nx(va, nr_pages) set_memory(va, nr_pages, PAGE_KERNEL_ROX, PAGE_KERNEL_RO)
 
 /*
  * Copy from the window whatever is there now: zeros for what is not mapped, or no RAM; a free

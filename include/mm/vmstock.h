@@ -113,6 +113,7 @@ bool stock_refill(struct vm_stock *stock, u64 least);
  * free outside. Atomic.
  */
 extern vaddr_t deferred;
+void vm_free_deferred(void);
 
 /* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
 static inline bool stock_due(const struct vm_stock *stock)
@@ -122,9 +123,6 @@ static inline bool stock_due(const struct vm_stock *stock)
 }
 
 void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */
-
-/* Flush and give back what all CPUs have in stock. Pages. No lock, in no interrupt. */
-u64 stock_drain(void);
 
 /* Fresh addresses with their page tables, not in stock; arguments as vmarea_alloc's. 0: no room. No lock. */
 vaddr_t window_get(u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi);

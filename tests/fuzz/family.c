@@ -342,7 +342,9 @@ static void wrong_free(struct bytes *in)
 
 /* Changing */
 
-static pgprot_t changed(pgprot_t prot, enum set_memory change) /* PAGE_NONE: not allowed */
+enum change { SET_RO, SET_RW, SET_X, SET_NX };
+
+static pgprot_t changed(pgprot_t prot, enum change change) /* PAGE_NONE: not allowed */
 {
 	if (change == SET_RO)
 		return prot == PAGE_KERNEL ? PAGE_KERNEL_RO : prot;
@@ -356,12 +358,15 @@ static pgprot_t changed(pgprot_t prot, enum set_memory change) /* PAGE_NONE: not
 static int set_error;
 static vaddr_t set_va;
 static u64 set_nr;
-static enum set_memory set_change;
+static enum change set_change;
 
 static void do_set_memory(void *unused)
 {
 	(void)unused;
-	set_error = set_memory(set_va, set_nr, set_change);
+	set_error = set_change == SET_RO ? set_memory_ro(set_va, set_nr) :
+		    set_change == SET_RW ? set_memory_rw(set_va, set_nr) :
+		    set_change == SET_X	 ? set_memory_x(set_va, set_nr) :
+					   set_memory_nx(set_va, set_nr);
 }
 
 /* A page that vmap shows is to become code: first read-only, then that, which may not be. */

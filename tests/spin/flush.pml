@@ -42,7 +42,7 @@ byte flush[CPUS];   /* the number that the closed batch waits for; 0: there is n
 byte promised;	    /* ghost: what waited when a drain began, and has not been released since */
 bool drained[CPUS]; /* ghost: a drain has closed our batch, and will open it */
 
-/* tlb.c, smp.c, stock_drain */
+/* tlb.c, smp.c, vm_unmap_aliases */
 byte begun, done, finished, calls = CALLS;
 bool busy, draining;
 mtype = { FLUSH, CLOSE, EMPTY };
@@ -238,7 +238,7 @@ inline stock_settle(all) {
 	fi
 }
 
-inline stock_drain() {
+inline vm_unmap_aliases() {
 	do
 	:: atomic { !draining -> draining = true; break }
 #ifndef DRAIN_WITHOUT_SERVING
@@ -294,7 +294,7 @@ inline vfree() {
 #endif
 }
 
-inline free_deferred() {
+inline vm_free_deferred() {
 #ifdef DEFER
 	deferred = false
 #else
@@ -319,9 +319,9 @@ active [CPUS] proctype cpu()
 		masked[me] = off
 	   }
 		if
-		:: used -> vfree(); free_deferred(); stock_settle(false)
+		:: used -> vfree(); vm_free_deferred(); stock_settle(false)
 		:: !used -> vmalloc()
-		:: true -> free_deferred(); stock_drain()
+		:: true -> vm_free_deferred(); vm_unmap_aliases()
 		fi;
 		d_step { off = false; masked[me] = false }
 	:: atomic { !calls || round == ROUNDS -> round = 0; break }
