@@ -147,18 +147,17 @@ static void see_page(vaddr_t va, pte_t entry)
 /* An entry of the window: a descriptor, a page, or as many as a large leaf has. */
 static void see_window(vaddr_t va, pte_t entry, int level)
 {
-	u64 pa = pte_paddr(entry, level).v, at = 0;
+	u64 pa = pte_paddr(entry, level).v;
 	struct vm_area area;
 
-	if (vm_area_decode(entry, va, &area)) {
+	c.huge += level > 1;
+	if (vm_area_decode(entry, va, &area))
 		begin_area(&area);
-	} else if (level == 1) {
+	else if (level == 1)
 		see_page(va, entry);
-	} else {
-		c.huge++;
-		for (; at < level_bytes(level); at += PAGE_SIZE)
+	else
+		for (u64 at = 0; at < level_bytes(level); at += PAGE_SIZE)
 			see_page(va + at, pte_make_leaf(paddr(pa + at), 1, pte_pgprot(entry)));
-	}
 }
 
 /* All that is in the page tables, entry by entry. */

@@ -271,14 +271,6 @@ void vm_free_deferred(void)
 	}
 }
 
-static noinline void settle_if_due(void)
-{
-	if (!stock_due(this_stock()) || in_interrupt())
-		return;
-	vm_free_deferred();
-	stock_settle(false);
-}
-
 /* Its descriptor says VM_FREED, all is still mapped. */
 static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 {
@@ -295,7 +287,8 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 	} else {
 		put_area(va, note, nr_pages, own_frames);
 	}
-	settle_if_due();
+	if (stock_due(this_stock()))
+		stock_settle(false);
 }
 
 /* Of all who try to free an area, the one that changes its descriptor goes on. */
@@ -323,7 +316,7 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 	stock_put_area(stock, va, guard + 1, nr_pages);
 	irq_restore(flags);
 	if (unlikely(stock_due(stock)))
-		settle_if_due();
+		stock_settle(false);
 }
 
 void vm_free_area(vaddr_t va, enum vm_kind kind)

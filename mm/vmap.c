@@ -231,16 +231,6 @@ static bool mark(vaddr_t va, vaddr_t end, bool code)
 	return enough;
 }
 
-/* The flush that is still due is the one that the frames wait for before they are used. */
-void vm_make_plain(vaddr_t va, vaddr_t end)
-{
-	if (protect(va, end, PAGE_KERNEL_ROX, PAGE_KERNEL_RO)) {
-		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
-		mark(va, end, false);
-	}
-	protect(va, end, PAGE_KERNEL_RO, PAGE_KERNEL);
-}
-
 /* Does a vmap let code be written? */
 static bool is_writable_elsewhere(void)
 {
@@ -287,9 +277,18 @@ static int change(vaddr_t va, vaddr_t end, pgprot_t from, pgprot_t to)
 		error = -EACCES;
 	else if (protect(va, end, from, to))
 		tlb_flush_range(va, (end - va) >> PAGE_SHIFT);
+	else
+		return 0;
 	if (error || from == PAGE_KERNEL_ROX)
 		mark(va, end, false);
 	return error;
+}
+
+/* The flush that is still due is the one that the frames wait for before they are used. */
+void vm_make_plain(vaddr_t va, vaddr_t end)
+{
+	change(va, end, PAGE_KERNEL_ROX, PAGE_KERNEL_RO);
+	protect(va, end, PAGE_KERNEL_RO, PAGE_KERNEL);
 }
 
 int set_memory(vaddr_t va, u64 nr_pages, pgprot_t from, pgprot_t to)

@@ -163,21 +163,17 @@ static u64 trim(struct area_list *list, u64 most)
 
 bool stock_refill(struct vm_stock *stock, u64 least)
 {
-	u64 room = stock->mask + 1 - (stock->frames.tail - stock->frames.head),
-	    nr = MIN(room, BULK);
+	u64 most = MIN(BULK, stock->mask + 1 - (stock->frames.tail - stock->frames.head));
 	struct page *pages[BULK];
+	u64 nr = alloc_pages_bulk(__GFP_NORECLAIM, most, pages) ?:
+			 alloc_pages_bulk(__GFP_NORECLAIM, MIN(most, least), pages);
 
-	if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages)) {
-		nr = MIN(nr, least);
-		if (!nr || !alloc_pages_bulk(__GFP_NORECLAIM, nr, pages))
-			return false;
-	}
 	for (u64 i = nr; i-- > 0;) {
 		pages[i]->state = PG_VMALLOC;
 		stock->ring[--stock->frames.head & stock->mask] =
 			pte_make_leaf(page_to_phys(pages[i]), 1, PAGE_KERNEL);
 	}
-	return true;
+	return nr;
 }
 
 /* Frames that are ready go back to page_alloc until there are no more than so many. */
@@ -243,10 +239,14 @@ static void open_batch(struct vm_stock *stock)
 
 void stock_settle(bool full)
 {
-	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
+	irqflags_t flags;
 	u64 number;
 
+	if (in_interrupt() && !full)
+		return;
+	vm_free_deferred();
+	flags = irq_save();
 	open_batch(stock);
 	if (full || stock_due(stock)) {
 		close_batch(NULL);
