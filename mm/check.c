@@ -137,7 +137,7 @@ static void see_page(vaddr_t va, pte_t entry)
 		COMPLAIN("0x%lx: entry 0x%lx in an area of kind %s", va, entry.v,
 			 vm_kind_name(kind));
 	c.found++;
-	if (owns_frames(kind))
+	if (kind != VM_MAP && kind != VM_IOREMAP)
 		see_frame(entry, (void *)va);
 	else if (!may_be_shown(entry, kind))
 		COMPLAIN("0x%lx: %s of a frame that is free or mm's own, entry 0x%lx", va,

@@ -252,7 +252,7 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	      free_calls[area.kind]);
 }
 
-vaddr_t deferred;
+vaddr_t vm_deferred;
 
 static vaddr_t *deferred_link(vaddr_t va)
 {
@@ -261,7 +261,7 @@ static vaddr_t *deferred_link(vaddr_t va)
 
 void vm_free_deferred(void)
 {
-	vaddr_t next, va = __atomic_exchange_n(&deferred, 0, __ATOMIC_ACQUIRE);
+	vaddr_t next, va = __atomic_exchange_n(&vm_deferred, 0, __ATOMIC_ACQUIRE);
 
 	for (; va; va = next) {
 		pte_t note = pte_get(pt_entry(&kernel_pt, va - PAGE_SIZE));
@@ -281,7 +281,7 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 	    (note.v & AREA_MIXED || nr_pages > stock_can_put(this_stock()))) {
 		vaddr_t *link = deferred_link(va);
 
-		while (!__atomic_compare_exchange_n(&deferred, link, va, false, __ATOMIC_RELEASE,
+		while (!__atomic_compare_exchange_n(&vm_deferred, link, va, false, __ATOMIC_RELEASE,
 						    __ATOMIC_RELAXED))
 			continue;
 	} else {

@@ -112,14 +112,14 @@ bool stock_refill(struct vm_stock *stock, u64 least);
  * the way there, waits in this list, linked through the struct pages of first frames, for the next
  * free outside. Atomic.
  */
-extern vaddr_t deferred;
+extern vaddr_t vm_deferred;
 void vm_free_deferred(void);
 
 /* Is a flush due? Flush what waits here and keep what is useful. No lock; interrupts on or off. */
 static inline bool stock_due(const struct vm_stock *stock)
 {
 	return stock->pages.tail - stock->pages.ready > stock->batch || tlb_mode == TLB_EAGER ||
-	       deferred;
+	       vm_deferred;
 }
 
 void stock_settle(bool full); /* full: the ring has no room, so flush even if it is not due */
