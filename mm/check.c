@@ -93,14 +93,6 @@ static bool is_vmallocs(const struct page *page)
 	return page->state == PG_VMALLOC || page->state == PG_TEXT;
 }
 
-/* Wipe the mark of the last check. */
-static void unmark(struct page *page, u64 nr_pages, void *unused)
-{
-	(void)nr_pages, (void)unused;
-	if (is_vmallocs(page))
-		page->flags = 0;
-}
-
 /* A frame of the window's own, mapped at va or, NULL, in stock. Mark it as seen. */
 static void see_frame(pte_t entry, void *va)
 {
@@ -198,12 +190,16 @@ static void check_sums(void)
 
 u64 mm_check(complain_fn complain)
 {
+	struct page *page;
+
 	mm_audit = (struct mm_audit){ .tell = complain };
 	c = (struct census){ .area.kind = VM_FREED };
 	page_alloc_check();
 	slab_check();
 	vmwindow_check(&vmalloc_window);
-	for_each_block(unmark, NULL);
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr)
+		if (is_vmallocs(page))
+			page->flags = 0; /* the mark of the last check */
 	check_entries();
 	see_stocks();
 	check_sums();

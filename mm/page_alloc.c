@@ -292,39 +292,36 @@ void free_pages_bulk(u64 nr_pages, struct page **pages)
 		__free_pages(pages[i], 0);
 }
 
-void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg)
+struct page *next_block(u64 *pfn, u64 *nr_pages)
 {
-	for (const struct memrange *r = memmap.range; r < memmap.range + memmap.nr; r++) {
-		u64 nr, end = memmap_is_ram(r->type) ? r->end >> PAGE_SHIFT : 0;
+	const struct memrange *r = memmap.range, *stop = r + memmap.nr;
+	struct page *page;
 
-		for (u64 pfn = r->start >> PAGE_SHIFT; pfn < end; pfn += nr) {
-			struct page *page = pfn_to_page(pfn);
-
-			nr = page->state == PG_TAIL ? 1 : 1ul << MIN(page->order, MAX_ORDER);
-			nr = MIN(nr, end - pfn);
-			fn(page, nr, arg);
-		}
-	}
-}
-
-static void count_block(struct page *page, u64 nr, void *arg)
-{
-	struct page_stats *stats = arg;
-
-	stats->state[page->state % PG_NR_STATES] += nr;
-	stats->total += page->state == PG_RESERVED ? 0 : nr;
-	stats->free += page->state == PG_FREE || page->state == PG_STOCK ? nr : 0;
-	stats->free_blocks[page->order % (MAX_ORDER + 1)] += page->state == PG_FREE;
+	while (r < stop && (!memmap_is_ram(r->type) || r->end >> PAGE_SHIFT <= *pfn))
+		r++;
+	if (r == stop)
+		return NULL;
+	*pfn = MAX(*pfn, r->start >> PAGE_SHIFT);
+	page = pfn_to_page(*pfn);
+	*nr_pages = page->state == PG_TAIL ? 1 : 1ul << MIN(page->order, MAX_ORDER);
+	*nr_pages = MIN(*nr_pages, (r->end >> PAGE_SHIFT) - *pfn);
+	return page;
 }
 
 void page_stats(struct page_stats *stats)
 {
 	irqflags_t flags;
+	struct page *page;
 
 	drain_all_pages();
 	flags = spin_lock(&page_lock);
 	*stats = (struct page_stats){ 0 };
-	for_each_block(count_block, stats);
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr) {
+		stats->state[page->state % PG_NR_STATES] += nr;
+		stats->free_blocks[page->order % (MAX_ORDER + 1)] += page->state == PG_FREE;
+		stats->total += page->state == PG_RESERVED ? 0 : nr;
+	}
+	stats->free = stats->state[PG_FREE] + stats->state[PG_STOCK];
 	spin_unlock(&page_lock, flags);
 }
 
@@ -342,12 +339,10 @@ u64 page_list_count(const struct page_list *list, u16 state_and_order)
 	return pfn || last != list->last ? ~0ul : nr;
 }
 
-static void audit_block(struct page *page, u64 nr, void *unused)
+static void audit_block(const struct page *page, u64 pfn, u64 nr)
 {
-	u64 pfn = page_to_pfn(page);
 	bool usable = ram_range(pfn)->type == MEM_USABLE, sound;
 
-	(void)unused;
 	sound = page->state > PG_TAIL && page->state < PG_NR_STATES && page->order <= MAX_ORDER &&
 		nr == 1ul << page->order && IS_ALIGNED(pfn, nr) &&
 		usable == (page->state != PG_RESERVED) &&
@@ -362,9 +357,11 @@ static void audit_block(struct page *page, u64 nr, void *unused)
 void page_alloc_check(void)
 {
 	struct page_stats found;
+	struct page *page;
 
 	page_stats(&found); /* what magazines held must then be whole in the lists */
-	for_each_block(audit_block, NULL);
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr)
+		audit_block(page, pfn, nr);
 	check_equal("frames", found.total, nr_frames);
 	check_equal("free frames", found.free, listed);
 	for (unsigned order = 0; order <= MAX_ORDER; order++)

@@ -319,20 +319,17 @@ struct recount {
 	u64 slabs, partial, in_use;
 };
 
-static void audit_slab(struct page *page, u64 nr, void *recounts)
+static void audit_slab(struct page *page, struct recount *found)
 {
-	struct recount *found = (struct recount *)recounts + page->slab_cache;
 	const struct kmem_cache *cache = &caches[page->slab_cache];
 	u32 nr_free = 0, used = page->slab_used;
 
-	if (page->state != PG_SLAB)
-		return;
 	for (u32 i = 0; i < cache->now.per_slab; i++)
 		nr_free += slab_bitmap(cache, page)[i / 32] >> i % 32 & 1;
 	if (nr_free + used != cache->now.per_slab)
 		COMPLAIN("slab: frame 0x%lx of %s is unsound: %u objects used, %u free",
 			 page_to_pfn(page), cache->now.name, used, nr_free);
-	found->slabs += nr;
+	found->slabs++;
 	found->in_use += used;
 	found->partial += nr_free != 0;
 }
@@ -340,9 +337,12 @@ static void audit_slab(struct page *page, u64 nr, void *recounts)
 void slab_check(void)
 {
 	struct recount found[NR_NUMBERS] = { 0 };
+	struct page *page;
 
 	kmem_cache_shrink_all(); /* panics if an object was in two magazines */
-	for_each_block(audit_slab, found);
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr)
+		if (page->state == PG_SLAB)
+			audit_slab(page, &found[page->slab_cache]);
 	for (unsigned i = 1; i < NR_NUMBERS; i++) {
 		const struct kmem_stats *now = &caches[i].now;
 		struct recount kept = { now->slabs,

@@ -282,8 +282,11 @@ static inline const char *page_state_name(enum page_state state)
 #define PAGE_TEXT 160
 const char *page_text(char out[PAGE_TEXT], const struct page *page);
 
-/* fn on each block of RAM, rising; reserved frames one by one. Nobody may allocate or free then. */
-void for_each_block(void (*fn)(struct page *head, u64 nr_pages, void *arg), void *arg);
+/*
+ * The first block of RAM at or behind *pfn, which then says where; reserved frames one by one.
+ * Nobody may allocate or free meanwhile. NULL: there is none.
+ */
+struct page *next_block(u64 *pfn, u64 *nr_pages);
 
 void page_alloc_check(void); /* free lists, states, sums: COMPLAIN, see mm.h */
 

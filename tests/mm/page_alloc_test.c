@@ -509,31 +509,24 @@ TEST(page_alloc, scatter)
 	EXPECT(words.mm.shuffle_seed ? neighbours < BULK / 20 : neighbours > BULK / 2);
 }
 
-static u64 blocks_sum, blocks_end;
-static bool blocks_in_order;
-
-static void see_block(struct page *head, u64 nr_pages, void *arg)
-{
-	*(u64 *)arg += 1;
-	blocks_in_order &= page_to_pfn(head) >= blocks_end;
-	blocks_end = page_to_pfn(head) + nr_pages;
-	blocks_sum += nr_pages;
-}
-
 /* Every frame of RAM is in exactly one block. */
 TEST(page_alloc, blocks)
 {
-	u64 ram = 0, blocks = 0, sum = 0;
+	u64 ram = 0, blocks = 0, sum = 0, in_blocks = 0, end = 0;
 	struct page_stats stats;
+	struct page *page;
 
-	blocks_sum = blocks_end = 0;
-	blocks_in_order = true;
-	for_each_block(see_block, &blocks);
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr) {
+		EXPECT(page == pfn_to_page(pfn));
+		EXPECT(pfn >= end);
+		end = pfn + nr;
+		in_blocks += nr;
+		blocks++;
+	}
 	for (unsigned type = 0; type < MEM_NR_TYPES; type++)
 		ram += memmap_is_ram(type) ? memmap_bytes(&memmap, type) / PAGE_SIZE : 0;
-	EXPECT(blocks_in_order);
 	EXPECT(blocks);
-	EXPECT_EQ(blocks_sum, ram);
+	EXPECT_EQ(in_blocks, ram);
 	page_stats(&stats);
 	for (int state = 0; state < PG_NR_STATES; state++)
 		sum += stats.state[state];
