@@ -52,20 +52,14 @@ struct walk {
 extern struct walk walk_cache[NR_CPUS][WALK_CACHE];
 pte_t *window_walk(vaddr_t va); /* in full */
 
-/* The window's level-1 entry for va, if a walk is remembered; NULL: it is not. Interrupts off. */
-static inline pte_t *window_entry_cached(vaddr_t va)
+/* The window's level-1 entry for va; NULL: there is no table, or no such address. Interrupts off. */
+static inline pte_t *window_entry(vaddr_t va)
 {
 	const struct walk *walk = &walk_cache[cpu_id()][va >> 21 & (WALK_CACHE - 1)];
 
-	return walk->span == va >> 21 ? &walk->table[level_index(va, 1)] : NULL;
-}
-
-/* The same; NULL: there is no table, or no such address. */
-static inline pte_t *window_entry(vaddr_t va)
-{
-	pte_t *entry = window_entry_cached(va);
-
-	return likely(entry) ? entry : window_walk(va);
+	if (likely(walk->span == va >> 21))
+		return &walk->table[level_index(va, 1)];
+	return window_walk(va);
 }
 
 struct tlb_stats {

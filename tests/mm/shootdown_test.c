@@ -92,9 +92,10 @@ static void find_entry(void *at)
 
 static void recall_entry(void *at)
 {
-	pte_t *entry = window_entry_cached((vaddr_t)at);
+	u64 span = (vaddr_t)at >> 21;
+	bool known = walk_cache[cpu_id()][span & (WALK_CACHE - 1)].span == span;
 
-	remote.found = (u64)(remote.ready ? entry : window_entry((vaddr_t)at));
+	remote.found = !remote.ready || known ? (u64)window_entry((vaddr_t)at) : 0;
 }
 
 /* Take this frame, wherever page_alloc has it now. NULL: somebody else has. */
