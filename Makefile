@@ -117,6 +117,10 @@ bench-linux: build/tessera.elf ## the same work on Debian's Linux, side by side;
 bench-smp: build/tessera.elf ## how much 1, 2 and 4 CPUs do at once, here and on Linux, by the clock
 	$(Q)bench/smp.py
 
+.PHONY: machines
+machines: build/tessera.elf build/tessera.iso ## boot on some hundred different machines; writes docs/machines.md
+	$(Q)/usr/bin/python3 -B tests/machines/machines.py $(CELLS)
+
 .PHONY: gdb
 gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
 	$(Q)gdb -q $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'

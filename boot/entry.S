@@ -146,6 +146,9 @@ trampoline_end:
 1:	hlt
 	jmp 1b
 refuse: /* say %esi on COM1 and stop; QEMU's debug port, if there is one, gives exit status 35 */
+	movw $0x3f8 + 3, %dx /* LCR: firmware may have left 5 bits a character */
+	movb $3, %al
+	outb %al, %dx
 	movl $1 << 20, %ecx /* patience with the port: for all of the text */
 	movw $0x3f8 + 5, %dx
 1:	inb %dx, %al
