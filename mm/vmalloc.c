@@ -68,8 +68,8 @@ u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr)
 {
 	struct vm_stock *stock = this_stock();
 
-	if (!stock_can_get(stock) && !stock_refill(stock, rq->nr_pages - rq->done))
-		return 0;
+	if (!stock_can_get(stock))
+		stock_refill(stock, rq->nr_pages - rq->done);
 	nr = MIN(nr, stock_can_get(stock));
 	stock_get_frames(stock, entry, nr);
 	return nr;

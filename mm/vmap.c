@@ -300,9 +300,8 @@ int set_memory(vaddr_t va, u64 nr_pages, pgprot_t from, pgprot_t to)
 		return -EINVAL;
 	while (__atomic_exchange_n(&busy, true, __ATOMIC_ACQUIRE))
 		cpu_serve();
-	error = may_change(va, nr_pages, from, to);
-	if (!error)
-		error = change(va, va + (nr_pages << PAGE_SHIFT), from, to);
+	error = may_change(va, nr_pages, from, to) ?:
+			change(va, va + (nr_pages << PAGE_SHIFT), from, to);
 	__atomic_store_n(&busy, false, __ATOMIC_RELEASE);
 	return error;
 }

@@ -161,19 +161,18 @@ static u64 trim(struct area_list *list, u64 most)
 
 /* Frames */
 
-bool stock_refill(struct vm_stock *stock, u64 least)
+void stock_refill(struct vm_stock *stock, u64 least)
 {
 	u64 most = MIN(BULK, stock->mask + 1 - (stock->frames.tail - stock->frames.head));
 	struct page *pages[BULK];
 	u64 nr = alloc_pages_bulk(__GFP_NORECLAIM, most, pages) ?:
 			 alloc_pages_bulk(__GFP_NORECLAIM, MIN(most, least), pages);
 
-	for (u64 i = nr; i-- > 0;) {
-		pages[i]->state = PG_VMALLOC;
+	while (nr-- > 0) {
+		pages[nr]->state = PG_VMALLOC;
 		stock->ring[--stock->frames.head & stock->mask] =
-			pte_make_leaf(page_to_phys(pages[i]), 1, PAGE_KERNEL);
+			pte_make_leaf(page_to_phys(pages[nr]), 1, PAGE_KERNEL);
 	}
-	return nr;
 }
 
 /* Frames that are ready go back to page_alloc until there are no more than so many. */

@@ -104,8 +104,8 @@ static inline void stock_unmap(struct vm_stock *stock, pte_t *entry, u64 nr, boo
 	pte_clear(entry, nr);
 }
 
-/* More frames, least of them if memory is short. False: page_alloc has not so many. */
-bool stock_refill(struct vm_stock *stock, u64 least);
+/* More frames, least of them if memory is short; none if page_alloc has not so many. */
+void stock_refill(struct vm_stock *stock, u64 least);
 
 /*
  * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
@@ -183,7 +183,7 @@ void vm_free_area(vaddr_t va, enum vm_kind kind); /* any pointer, any size; no l
 
 /* fill: frames of the stock (vmalloc.c); leaves of 2 MiB as far as there are blocks (vmap.c). */
 u64 vm_fill_stock(struct vm_request *rq, pte_t *entry, u64 nr);
-u64 vm_fill_huge(struct vm_request *rq, pte_t *entry, u64 nr);
+u64 vm_fill_huge(struct vm_request *rq, pte_t *table, u64 nr);
 
 /* Of the entries of a mixed area, to be freed. No lock held. */
 void vm_make_plain(vaddr_t va, vaddr_t end);

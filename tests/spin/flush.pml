@@ -13,7 +13,7 @@
  *
  * What must hold:
  *	safety		a page that is ready for reuse is in no CPU's TLB (open_batch, vmalloc)
- *	release		after stock_settle(true) nothing waits here, unless a drain in its midst
+ *	release		after stock_settle(true), the first for an older batch, nothing waits here, unless a drain in its midst
  *			sees to that; at the end nothing waits anywhere
  *	progress	every run ends: no state in which all wait for each other, and no circle
  *	promise		(with PROMISE) all that waited when a drain began is released at its end
@@ -350,7 +350,7 @@ active [CPUS] proctype interrupt()
 end:	do
 	:: d_step { asked[me] && !masked[me] -> cpu_serve() }
 #ifdef DEFER
-	:: d_step { !masked[me] && !deferred && calls -> 
+	:: d_step { !masked[me] && !deferred && calls ->
 		deferred = true;
 #ifdef DUE_BY_CPU
 		due[me] = true
