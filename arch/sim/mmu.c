@@ -33,13 +33,13 @@
 
 #include "sim.h"
 
-#define TLB_BITS 14 /* so many that few are pushed out; Linux lets us have 65,530 mappings */
+#define TLB_BITS 13 /* so many that few are pushed out; Linux lets us have 65,530 mappings */
 
-/* Each translation has one slot where it may be. bytes 0: empty. */
+/* Each translation has two places where it may be. bytes 0: empty. */
 static struct tlb_entry {
 	vaddr_t va;
 	u64 bytes;
-} tlb[1 << TLB_BITS];
+} tlb[1 << TLB_BITS][2], *newest; /* newest: filled last, not to be pushed out by the next */
 
 static const struct sim_ram *ram;
 static unsigned nr_ram;
@@ -117,23 +117,31 @@ static void unmap(vaddr_t va, u64 bytes)
 		die("sim: munmap");
 }
 
-/* Where a page of this level around va would be. Knuth TAOCP 3, 6.4: the golden ratio scatters. */
-static struct tlb_entry *tlb_slot(vaddr_t va, int level)
+/*
+ * The two places where a page of this level around va may be. Two, as one instruction may need two
+ * pages at once. Knuth TAOCP 3, 6.4: the golden ratio scatters.
+ */
+static struct tlb_entry *tlb_set(vaddr_t va, int level)
 {
 	u64 page = (va >> (12 + 9 * (level - 1))) << 2 | level;
 
-	return &tlb[page * 0x9e3779b97f4a7c15ul >> (64 - TLB_BITS)];
+	return tlb[page * 0x9e3779b97f4a7c15ul >> (64 - TLB_BITS)];
 }
 
-static bool in_slot(const struct tlb_entry *slot, vaddr_t va)
+/* The place that holds va, as part of a page of this level; NULL: none does. */
+static struct tlb_entry *tlb_find(vaddr_t va, int level)
 {
-	return slot->bytes && va - slot->va < slot->bytes;
+	struct tlb_entry *slot = tlb_set(va, level);
+
+	for (int way = 0; way < 2; way++, slot++)
+		if (slot->bytes && va - slot->va < slot->bytes)
+			return slot;
+	return NULL;
 }
 
 bool sim_tlb_holds(vaddr_t va)
 {
-	return in_slot(tlb_slot(va, 1), va) || in_slot(tlb_slot(va, 2), va) ||
-	       in_slot(tlb_slot(va, 3), va);
+	return tlb_find(va, 1) || tlb_find(va, 2) || tlb_find(va, 3);
 }
 
 /* A leaf is filled in whole if all of it is RAM, otherwise, as hardware may, 4 KiB of it. */
@@ -141,7 +149,9 @@ static void tlb_fill(vaddr_t va, const struct sim_leaf *leaf)
 {
 	u64 bytes = is_ram(leaf->pa, leaf->bytes) ? leaf->bytes : PAGE_SIZE;
 	u64 start = ALIGN_DOWN(va, bytes), pa = leaf->pa + (start & (leaf->bytes - 1));
-	struct tlb_entry *slot = tlb_slot(va, bytes == PAGE_SIZE ? 1 : bytes == 2 * MiB ? 2 : 3);
+	int level = bytes == PAGE_SIZE ? 1 : bytes == 2 * MiB ? 2 : 3;
+	struct tlb_entry *set = tlb_set(va, level), *held = tlb_find(va, level);
+	struct tlb_entry *slot = held ?: set + (set == newest);
 	int prot = PROT_READ | (leaf->writable ? PROT_WRITE : 0) | (leaf->exec ? PROT_EXEC : 0);
 
 	if (slot->bytes && (slot->va != start || slot->bytes != bytes)) {
@@ -151,15 +161,16 @@ static void tlb_fill(vaddr_t va, const struct sim_leaf *leaf)
 	if (syscall(SYS_mmap, start, bytes, prot, MAP_SHARED | MAP_FIXED, memfd, pa) != (long)start)
 		die("sim: mmap of a frame");
 	*slot = (struct tlb_entry){ start, bytes };
+	newest = slot;
 	sim_stats.fills++;
 }
 
 static void flush_page(vaddr_t va)
 {
 	for (int level = 1; level <= 3; level++) {
-		struct tlb_entry *slot = tlb_slot(va, level);
+		struct tlb_entry *slot = tlb_find(va, level);
 
-		if (in_slot(slot, va)) {
+		if (slot) {
 			unmap(slot->va, slot->bytes);
 			slot->bytes = 0;
 		}
@@ -169,7 +180,7 @@ static void flush_page(vaddr_t va)
 
 void mmu_flush_range(vaddr_t va, u64 nr_pages)
 {
-	if (nr_pages > ARRAY_SIZE(tlb)) {
+	if (nr_pages > 2 * ARRAY_SIZE(tlb)) {
 		mmu_flush_all();
 		return;
 	}

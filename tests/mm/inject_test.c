@@ -277,25 +277,32 @@ static u64 run(const struct call *call, struct inject_order order)
 	return struck;
 }
 
+/* Where no block of 2 MiB is left, a huge area asks for 500 single frames: not for each of those. */
+static u64 next(u64 n)
+{
+	return n + (n < 150 ? 1 : 37);
+}
+
 TEST(inject, every_request_of_every_call)
 {
-	u64 points = 0, runs = 0, asked = 0, met;
+	u64 points = 0, asked = 0, met;
 
 	if (!CHECKING)
 		SKIP("fault injection needs a checking build");
 	for (u64 i = 0; i < ARRAY_SIZE(calls) && !test_failed(); i++) {
-		for (met = 0; run(&calls[i], (struct inject_order){ .nth = met + 1 });
-		     met++, runs += 2) {
-			run(&calls[i], (struct inject_order){ .nth = met + 1, .and_after = true });
+		met = 0;
+		for (u64 n = 1; run(&calls[i], (struct inject_order){ .nth = n }); n = next(n)) {
+			run(&calls[i], (struct inject_order){ .nth = n, .and_after = true });
 			if (test_failed())
 				return;
+			met++;
 		}
 		asked += met != 0;
 		points += met;
 	}
 	EXPECT(asked > ARRAY_SIZE(calls) - 2); /* set_memory_x may find the direct map split */
 	printk("# %lu calls of mm/, %lu requests of theirs failed, alone and with all after: %lu runs\n",
-	       ARRAY_SIZE(calls), points, runs);
+	       ARRAY_SIZE(calls), points, 2 * points);
 }
 
 TEST(inject, at_random)
