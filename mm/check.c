@@ -15,9 +15,6 @@
  * It stops nothing: whoever calls it sees to it that nothing else runs.
  */
 #include <mm/mm.h>
-#include <mm/page_alloc.h>
-#include <mm/pagetable.h>
-#include <mm/slab.h>
 #include <mm/vmstock.h>
 
 #define TOP ALIGN_DOWN(~0ul, PAGE_SIZE) /* the end of what is looked at, so that none wraps */
@@ -107,16 +104,6 @@ static void see_frame(pte_t entry, void *va)
 	c.frames++;
 }
 
-static void see_stocks(void)
-{
-	for (u32 cpu = 0; cpu < NR_CPUS && vm_stocks[cpu]; cpu++) {
-		const struct vm_stock *stock = vm_stocks[cpu];
-
-		for (u64 i = stock->frames.head; i != stock->frames.tail; i++)
-			see_frame(stock->ring[i & stock->mask], NULL);
-	}
-}
-
 static void see_page(vaddr_t va, pte_t entry)
 {
 	enum vm_kind kind = c.area.kind;
@@ -190,6 +177,7 @@ static void check_sums(void)
 
 u64 mm_check(complain_fn complain)
 {
+	const struct vm_stock *stock;
 	struct page *page;
 
 	mm_audit = (struct mm_audit){ .tell = complain };
@@ -201,7 +189,9 @@ u64 mm_check(complain_fn complain)
 		if (is_vmallocs(page))
 			page->flags = 0; /* the mark of the last check */
 	check_entries();
-	see_stocks();
+	for (u32 cpu = 0; cpu < NR_CPUS && (stock = vm_stocks[cpu]); cpu++)
+		for (u64 i = stock->frames.head; i != stock->frames.tail; i++)
+			see_frame(stock->ring[i & stock->mask], NULL);
 	check_sums();
 	return mm_audit.faults;
 }

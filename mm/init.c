@@ -13,12 +13,7 @@
  *
  * What is usable then goes to page_alloc, and the rest of mm/ comes up on top of it.
  */
-#include <kernel/panic.h>
-#include <kernel/string.h>
 #include <mm/mm.h>
-#include <mm/page_alloc.h>
-#include <mm/pagetable.h>
-#include <mm/slab.h>
 #include <mm/vmstock.h>
 
 static _Noreturn void too_little(const char *what)
@@ -76,43 +71,26 @@ static void map_direct(void)
 			  "the direct map");
 }
 
-/* A part of the struct page array that does not cross 2 MiB. */
-static void map_struct_pages(vaddr_t va, u64 bytes)
-{
-	paddr_t pa = memmap_alloc(&memmap, bytes, MIN(bytes & -bytes, 2 * MiB), MEMMAP_LIMIT,
-				  MEM_VMEMMAP);
-
-	if (!pa.v)
-		too_little("the struct page array");
-	memset(phys_to_virt(pa), 0, bytes);
-	map_range(va, pa.v, bytes, PAGE_KERNEL, "the struct page array");
-}
-
+/* The struct pages of each stretch of RAM, in parts that do not cross 2 MiB. */
 static void map_vmemmap(void)
 {
-	vaddr_t va = address_map.vmemmap, next, stop;
-	u64 start, end;
+	vaddr_t va = address_map.vmemmap, stop;
+	u64 start, end, bytes;
+	paddr_t pa;
 
 	for (u64 from = 0; next_ram(from, &start, &end); from = end) {
 		va = MAX(va, ALIGN_DOWN((vaddr_t)pfn_to_page(start >> PAGE_SHIFT), PAGE_SIZE));
 		stop = ALIGN_UP((vaddr_t)pfn_to_page(end >> PAGE_SHIFT), PAGE_SIZE);
-		for (; va < stop; va = next) {
-			next = MIN(stop, ALIGN_DOWN(va, 2 * MiB) + 2 * MiB);
-			map_struct_pages(va, next - va);
+		for (; va < stop; va += bytes) {
+			bytes = MIN(stop, ALIGN_DOWN(va, 2 * MiB) + 2 * MiB) - va;
+			pa = memmap_alloc(&memmap, bytes, MIN(bytes & -bytes, 2 * MiB),
+					  MEMMAP_LIMIT, MEM_VMEMMAP);
+			if (!pa.v)
+				too_little("the struct page array");
+			memset(phys_to_virt(pa), 0, bytes);
+			map_range(va, pa.v, bytes, PAGE_KERNEL, "the struct page array");
 		}
 	}
-}
-
-static void make_kernel_tables(void)
-{
-	kernel_pt.levels = address_map.levels;
-	kernel_pt.source = &memmap_tables;
-	kernel_pt.root = memmap_tables.get();
-	if (!kernel_pt.root)
-		too_little("page tables");
-	map_direct();
-	map_image();
-	mmu_set_root(virt_to_phys(kernel_pt.root));
 }
 
 void mm_init(const struct memmap *map, const struct mm_options *options)
@@ -124,7 +102,13 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 		memmap_limit(&memmap, options->mem_bytes);
 	if (window && window <= address_map.vmalloc_end - address_map.vmalloc_start)
 		address_map.vmalloc_end = address_map.vmalloc_start + window - 1;
-	make_kernel_tables();
+	kernel_pt.levels = address_map.levels;
+	kernel_pt.root = memmap_tables.get();
+	if (!kernel_pt.root)
+		too_little("page tables");
+	map_direct();
+	map_image();
+	mmu_set_root(virt_to_phys(kernel_pt.root));
 	map_vmemmap();
 	page_alloc_init(options->shuffle_seed);
 	kernel_pt.source = &page_alloc_tables;

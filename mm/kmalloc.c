@@ -7,8 +7,6 @@
  * neighbours. kfree is told no size. The struct page of the frame knows: it belongs to a slab,
  * or is the first of a large block, whose order it keeps.
  */
-#include <kernel/panic.h>
-#include <kernel/string.h>
 #include <mm/slab.h>
 
 /* As there are none before them, kmalloc() knows their numbers. Aligned to the lowest bit set. */

@@ -119,15 +119,14 @@ paddr_t memmap_alloc(struct memmap *map, u64 bytes, u64 align, u64 limit, enum m
 void memmap_limit(struct memmap *map, u64 bytes)
 {
 	u64 usable = memmap_bytes(map, MEM_USABLE), keep = ALIGN_DOWN(bytes, PAGE_SIZE);
-	u64 excess = usable > keep ? usable - keep : 0;
 
 	/* From the top down: gluing changes only the numbers of ranges that we have passed. */
-	for (unsigned i = map->nr; excess && i-- > 0;) {
+	for (unsigned i = map->nr; usable > keep && i-- > 0;) {
 		struct memrange r = map->range[i];
-		u64 take = MIN(excess, r.end - r.start);
+		u64 take = MIN(usable - keep, r.end - r.start);
 
 		if (r.type == MEM_USABLE && overlay(map, r.end - take, r.end, MEM_RESERVED))
-			excess -= take;
+			usable -= take;
 	}
 }
 

@@ -23,13 +23,10 @@
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
  * half to keep) a die decides, and frames come as scattered as after weeks of use.
  */
-#include <kernel/panic.h>
 #include <kernel/printk.h>
 #include <kernel/random.h>
 #include <kernel/spinlock.h>
-#include <kernel/string.h>
 #include <mm/mm.h>
-#include <mm/page_alloc.h>
 
 static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static u64 listed;				   /* frames in them; page_lock */
@@ -244,18 +241,6 @@ void register_shrinker(u64 (*fn)(void))
 	shrinkers[nr_shrinkers++] = fn;
 }
 
-/* Get back what others keep, as far as the caller may wait for them. */
-static void reclaim(gfp_t gfp)
-{
-	if (gfp & __GFP_NORECLAIM || in_interrupt()) {
-		empty_here(NULL);
-		return;
-	}
-	for (u64 i = 0; i < nr_shrinkers; i++)
-		shrinkers[i]();
-	drain_all_pages();
-}
-
 struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 {
 	struct page *page;
@@ -263,8 +248,14 @@ struct page *alloc_pages_slow(gfp_t gfp, unsigned order, vaddr_t owner)
 	if (order > MAX_ORDER || (CHECKING && mm_injector && mm_injector(false)))
 		return NULL;
 	page = refill(order);
-	if (!page) {
-		reclaim(gfp);
+	if (!page) { /* get back what others keep, as far as the caller may wait for them */
+		bool may_wait = !(gfp & __GFP_NORECLAIM || in_interrupt());
+
+		for (u64 i = 0; may_wait && i < nr_shrinkers; i++)
+			shrinkers[i]();
+		empty_here(NULL);
+		if (may_wait)
+			on_other_cpus(empty_here, NULL);
 		page = refill(order);
 	}
 	if (page)

@@ -16,7 +16,6 @@
  * What can fail comes before any change: look at the range, count the tables that are missing, take
  * that many in stock. From then on nothing fails, and nothing ever has to be undone.
  */
-#include <kernel/string.h>
 #include <mm/memmap.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>

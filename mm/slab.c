@@ -18,7 +18,6 @@
  * free it at once, exactly one finds that. (An object in use may hold its mark by chance: one in 2^64.)
  * Where a stale pointer has destroyed the mark, the bit tells when the object goes back to its slab.
  */
-#include <kernel/panic.h>
 #include <kernel/random.h>
 #include <mm/mm.h>
 #include <mm/slab.h>

@@ -23,13 +23,7 @@
  * that want to flush at the same time do it once. While a CPU waits for others it holds no lock and
  * serves what they ask of it, interrupts masked or not: two that wait for each other both get on.
  */
-#include <arch/cpu.h>
-#include <arch/mmu.h>
-#include <kernel/panic.h>
 #include <kernel/spinlock.h>
-#include <kernel/string.h>
-#include <mm/page_alloc.h>
-#include <mm/pagetable.h>
 #include <mm/tlb.h>
 
 u32 tlb_skip_cpu;

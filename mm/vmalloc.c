@@ -23,9 +23,6 @@
  * memory. There an area whose entries are not plain (vmap.c) gets plain ones before its frames go
  * to the stock. In an interrupt nobody can wait for a flush: what would need one is deferred.
  */
-#include <kernel/panic.h>
-#include <kernel/string.h>
-#include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
 bool window_next(vaddr_t *va, bool up, pte_t *pte, int *level)
@@ -292,7 +289,7 @@ static noinline void free_long(vaddr_t va, pte_t *guard, bool own_frames)
 }
 
 /* Of all who try to free an area, the one that changes its descriptor goes on. */
-static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_kind kind)
+inline __attribute__((always_inline)) void vm_free_area(vaddr_t va, enum vm_kind kind)
 {
 	irqflags_t flags = irq_save();
 	struct vm_stock *stock = this_stock();
@@ -319,21 +316,16 @@ static inline __attribute__((always_inline)) void free_area(vaddr_t va, enum vm_
 		stock_settle(false);
 }
 
-void vm_free_area(vaddr_t va, enum vm_kind kind)
-{
-	free_area(va, kind);
-}
-
 void vfree(const void *p)
 {
 	if (p)
-		free_area((vaddr_t)p, VM_ALLOC);
+		vm_free_area((vaddr_t)p, VM_ALLOC);
 }
 
 void vunmap(const void *p)
 {
 	if (p)
-		free_area((vaddr_t)p, VM_MAP);
+		vm_free_area((vaddr_t)p, VM_MAP);
 }
 
 void free_kernel_stack(const void *stack)

@@ -14,10 +14,7 @@
  *			map, whose large leaves are split for it, nor by a vmap. Rights are first taken,
  *			then flushed, then others given, so that no TLB ever holds both.
  */
-#include <kernel/panic.h>
-#include <kernel/string.h>
 #include <mm/memmap.h>
-#include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
 /* What vmap must not show: frames that are nobody's, or whose protection it would get round. */

@@ -24,7 +24,6 @@
  * A request for n pages takes n + 1: the guard before them, too. Areas come and go in stocks
  * (vmstock.c) far more often than here.
  */
-#include <kernel/panic.h>
 #include <kernel/random.h>
 #include <mm/mm.h>
 #include <mm/slab.h>

@@ -25,8 +25,6 @@
  * not need from one flush to the next, for any CPU; behind that the window (vmarea.c), where tables are
  * made and unlinked. When anything is short, vm_unmap_aliases() gives all stocks of all CPUs back.
  */
-#include <kernel/panic.h>
-#include <mm/pagetable.h>
 #include <mm/vmstock.h>
 
 #define BULK 64		      /* frames or areas that change hands at a time */
