@@ -62,15 +62,6 @@ static void map_image(void)
 	}
 }
 
-static void map_direct(void)
-{
-	u64 start, end;
-
-	for (u64 from = 0; next_ram(from, &start, &end); from = end)
-		map_range(address_map.direct + start, start, end - start, PAGE_KERNEL,
-			  "the direct map");
-}
-
 /* The struct pages of each stretch of RAM, in parts that do not cross 2 MiB. */
 static void map_vmemmap(void)
 {
@@ -106,7 +97,9 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 	kernel_pt.root = memmap_tables.get();
 	if (!kernel_pt.root)
 		too_little("page tables");
-	map_direct();
+	for (u64 from = 0, start, end; next_ram(from, &start, &end); from = end)
+		map_range(address_map.direct + start, start, end - start, PAGE_KERNEL,
+			  "the direct map");
 	map_image();
 	mmu_set_root(virt_to_phys(kernel_pt.root));
 	map_vmemmap();

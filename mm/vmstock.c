@@ -310,7 +310,7 @@ void vmalloc_stats(struct vmalloc_stats *stats)
 		.window = (VMALLOC_END - VMALLOC_START + 1) >> PAGE_SHIFT,
 		.freed_areas = count_areas(depot),
 		.free = vmalloc_window.pages_free,
-		.largest = MAX(vmwindow_largest(&vmalloc_window), 1ul) - 1, /* less its guard */
+		.largest = MAX(vmalloc_window.free->largest, 1ul) - 1, /* less its guard */
 	};
 	spin_unlock(&tables_lock, flags);
 	for (vaddr_t va = VMALLOC_START; next_vm_area(va, &area); va = vm_area_end(&area)) {

@@ -29,7 +29,7 @@ typedef enum pgprot {
  *	pte_is_leaf, pte_paddr		of a present entry: does it map a page; where that or the table is
  *	pte_pgprot, _type, _forbidden	of a present leaf: may, 0 or PAGE_WC/UC, W and X or user: never right
  *	pte_get, _set, _copy, _clear	each entry read or written whole, never torn
- *	pte_exchange, pte_replace	atomic between CPUs; the latter if it still is what it was
+ *	pte_replace			atomic between CPUs: changed if it still is what it was
  */
 #include <asm/pte.h>
 #define PT_ENTRIES 512

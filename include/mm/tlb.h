@@ -5,7 +5,6 @@
  */
 #pragma once
 
-#include <arch/cpu.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 

@@ -40,11 +40,7 @@ must_check int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t
  */
 void vmarea_free(struct vmwindow *w, vaddr_t va, u64 nr_pages, vaddr_t *lo, vaddr_t *hi);
 
-/* Is any page of [lo, hi) free, O(log n); the largest free range in pages, guard included, O(1). */
+/* Is any page of [lo, hi) free? O(log n). The largest free range is free->largest: with the guard. */
 bool vmwindow_is_free(const struct vmwindow *w, vaddr_t lo, vaddr_t hi);
-static inline u64 vmwindow_largest(const struct vmwindow *w)
-{
-	return w->free->largest;
-}
 
 void vmwindow_check(struct vmwindow *w); /* order, merging, largest, heap, sums: COMPLAIN */

@@ -131,7 +131,8 @@ TEST(sim, stale_without_a_flush)
 	p[5] = 1;
 	*((u8 *)page_address(b) + 5) = 2;
 	EXPECT(sim_tlb_holds(PLACE));
-	was = pte_exchange(entry, pte_make_leaf(page_to_phys(b), 1, PAGE_KERNEL));
+	was = pte_get(entry);
+	pte_set(entry, pte_make_leaf(page_to_phys(b), 1, PAGE_KERNEL));
 	stale = p[5];
 	mmu_flush_range(PLACE, 1);
 	EXPECT(!sim_tlb_holds(PLACE));

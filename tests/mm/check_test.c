@@ -22,9 +22,11 @@ static u64 faults(void)
 /* Faults found while *entry is something else. */
 static u64 faults_with(pte_t *entry, pte_t planted)
 {
-	pte_t was = pte_exchange(entry, planted);
-	u64 found = faults();
+	pte_t was = pte_get(entry);
+	u64 found;
 
+	pte_set(entry, planted);
+	found = faults();
 	pte_set(entry, was);
 	return found;
 }

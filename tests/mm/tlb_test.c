@@ -21,7 +21,8 @@ TEST(tlb, stale_until_flushed)
 	p[7] = 1;
 	((u8 *)page_address(other))[7] = 2;
 	entry = pt_entry(&kernel_pt, (vaddr_t)p);
-	was = pte_exchange(entry, pte_make_leaf(page_to_phys(other), 1, PAGE_KERNEL));
+	was = pte_get(entry);
+	pte_set(entry, pte_make_leaf(page_to_phys(other), 1, PAGE_KERNEL));
 	before = p[7];
 	tlb_flush_all();
 	after = p[7];

@@ -110,7 +110,7 @@ TEST(vmarea, lowest_fit_as_the_model)
 			free_range(live[i].va, live[i].nr_pages);
 	EXPECT(sound());
 	EXPECT_EQ(ranges_in(w.free), 1);
-	EXPECT_EQ(vmwindow_largest(&w), PAGES - 1);
+	EXPECT_EQ(w.free->largest, PAGES - 1);
 	destroy();
 }
 
@@ -167,7 +167,7 @@ TEST(vmarea, refuses_nonsense)
 	EXPECT_EQ(va, 1);
 	EXPECT_EQ(vmarea_alloc(&w, PAGES - 2, PAGE_SIZE, START, END, &va), 0);
 	EXPECT_EQ(ranges_in(w.free), 0);
-	EXPECT_EQ(vmwindow_largest(&w), 0);
+	EXPECT_EQ(w.free->largest, 0);
 	free_range(va, PAGES - 2);
 	destroy();
 }
@@ -188,7 +188,7 @@ TEST(vmarea, merges_both_neighbours)
 	for (u64 i = 0; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
 	EXPECT_EQ(ranges_in(w.free), N / 2);
-	EXPECT_EQ(vmwindow_largest(&w), 2);
+	EXPECT_EQ(w.free->largest, 2);
 	EXPECT(sound());
 	for (u64 i = 1; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);

@@ -92,11 +92,6 @@ static inline void pte_set(pte_t *slot, pte_t pte)
 	__atomic_store_n(&slot->v, pte.v, __ATOMIC_RELEASE);
 }
 
-static inline pte_t pte_exchange(pte_t *slot, pte_t pte)
-{
-	return (pte_t){ __atomic_exchange_n(&slot->v, pte.v, __ATOMIC_ACQ_REL) };
-}
-
 static inline void pte_copy(pte_t *to, const pte_t *from, u64 nr)
 {
 	asm volatile("rep movsq" : "+D"(to), "+S"(from), "+c"(nr)::"memory");
