@@ -19,7 +19,7 @@ int snprintf(char *out, size_t bytes, const char *fmt, ...) printf_like(3, 4);
 
 /* A code address as "name+0x41", from a table that the build links in, or "0x…". Returns out. */
 #define SYMBOL_TEXT 80
-const char *symbol_text(char out[SYMBOL_TEXT], const void *code);
+const char *symbol_text(char out[SYMBOL_TEXT], const void *at);
 
 /* In base 10 also sizes, "64K" ... "1E"; 0x in either. False: malformed, negative, over 64 bits. */
 bool parse_number(const char *text, unsigned base, u64 *value);
