@@ -68,7 +68,7 @@ FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
 	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz tests/coverage bench \
-	bench/linux sanitize $(addprefix sanitize/include/,arch kernel mm),\
+	bench/linux sanitize $(addprefix sanitize/,include/mm allocators/mm checked/kernel stacks/arch),\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
@@ -163,7 +163,7 @@ help: ## this list
 define FLAGS
 $(CC) $(KERNEL_CFLAGS)
 $(LD) $(KERNEL_LDFLAGS)
-$(UBSAN_FLAGS) $(KASAN_FLAGS)
+$(UBSAN_FLAGS) $(KASAN_FLAGS) $(tessera-kasan_ldflags)
 $(HOSTCC) $(HOST_CFLAGS)
 endef
 SOURCES := $(sort $(KERNEL_SOURCES) $(HOST_SOURCES) $(FUZZ_SOURCES))

@@ -59,7 +59,7 @@ struct kmem_cache *kmem_cache_create(const char *name, u64 bytes, u64 align)
 	u64 bits = n <= 32 ? PAGE_SIZE : PAGE_SIZE - (n + 31) / 32 * sizeof(u32);
 	struct kmem_cache *cache = caches + 1;
 
-	if (bytes < 8 || bytes > 2048 || align > 2048 || (align & (align - 1) && align))
+	if (bytes < 8 || bytes > KMALLOC_MAX_CACHE || align > 2048 || align & (align - 1))
 		return NULL;
 	cookie = cookie ?: random_next(&(u64){ cycles() });
 	while (!__sync_bool_compare_and_swap(&cache->now.name, NULL, name))

@@ -29,3 +29,24 @@ void __ubsan_handle_nonnull_return_v1(struct location *attribute, struct locatio
 void __ubsan_handle_invalid_builtin(struct builtin *data);
 void __ubsan_handle_builtin_unreachable(struct location *at);
 void __ubsan_handle_missing_return(struct location *at);
+
+struct global;
+
+#define ASAN_CALLS(size)                                 \
+	void __asan_load##size##_noabort(const void *p); \
+	void __asan_store##size##_noabort(const void *p);
+ASAN_CALLS(1)
+ASAN_CALLS(2)
+ASAN_CALLS(4)
+ASAN_CALLS(8)
+ASAN_CALLS(16)
+void __asan_loadN_noabort(const void *p, size_t bytes);
+void __asan_storeN_noabort(const void *p, size_t bytes);
+void __asan_handle_no_return(void);
+void __asan_poison_stack_memory(const void *p, size_t bytes);
+void __asan_unpoison_stack_memory(const void *p, size_t bytes);
+void __asan_register_globals(struct global *all, size_t nr);
+void __asan_unregister_globals(struct global *all, size_t nr);
+void *kasan_memset(void *dst, int byte, size_t bytes);
+void *kasan_memcpy(void *dst, const void *src, size_t bytes);
+void *kasan_memmove(void *dst, const void *src, size_t bytes);

@@ -189,6 +189,7 @@ static bool run_test(const struct test *test, u64 seed)
 		return true;
 	}
 	survives(run_body, (void *)test);
+	inject((struct inject_order){ 0 }); /* what a test has ordered ends with it */
 	if (!survives(take_stock, &b) || !survives(check_mm, &faults))
 		return false;
 	if (a.frames != b.frames || a.objects != b.objects)

@@ -31,6 +31,9 @@ struct test {
 									test_##group##_##name_ }; \
 	static void test_##group##_##name_(void)
 
+/* A function that looks, on purpose, at what nobody may touch: KASAN (docs/sanitizers.md) does not. */
+#define unchecked noinline __attribute__((no_sanitize("kernel-address")))
+
 /* End the test as failed, with values. */
 #define EXPECT(cond)                                                       \
 	do {                                                               \

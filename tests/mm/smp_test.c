@@ -2,6 +2,7 @@
  * Many CPUs: calls reach each once and cannot deadlock, work starts and is waited for, locks exclude
  * and have an order, interrupts know that they are. With one CPU all this holds, too; it is little.
  */
+#include <arch/machine.h>
 #include <kernel/smp.h>
 #include <kernel/spinlock.h>
 #include <mm/vmalloc.h>
@@ -162,8 +163,8 @@ TEST(smp, work_runs_on_its_cpu_and_stack)
 		EXPECT(!one[cpu] == (cpu >= nr_cpus()) && !all[cpu] == !one[cpu]);
 		if (!cpu || !one[cpu])
 			continue;
-		EXPECT(find_vm_area(one[cpu], &area) && all[cpu] - area.start < 16 * KiB);
-		EXPECT(area.start != before.start && area.nr_pages == 4);
+		EXPECT(find_vm_area(one[cpu], &area) && all[cpu] - area.start < STACK_BYTES);
+		EXPECT(area.start != before.start && area.nr_pages == STACK_BYTES / PAGE_SIZE);
 		before = area;
 	}
 	run_on_cpus(0, note_where, NULL); /* on none */

@@ -295,7 +295,7 @@ TEST(vmalloc, many_areas_any_order)
 	vmalloc_stats(&stats);
 	base = stats.areas;
 	for (unsigned i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i] = vmalloc(1 + test_random() % (6 * PAGE_SIZE));
+		p[i] = vmalloc(8 + test_random() % (6 * PAGE_SIZE));
 		EXPECT(p[i]);
 		*(u64 *)p[i] = i;
 	}
@@ -308,7 +308,7 @@ TEST(vmalloc, many_areas_any_order)
 		if (p[k])
 			EXPECT_EQ(*(u64 *)p[k], k);
 		vfree(p[k]);
-		p[k] = test_random() % 2 ? vmalloc(1 + test_random() % (6 * PAGE_SIZE)) : NULL;
+		p[k] = test_random() % 2 ? vmalloc(8 + test_random() % (6 * PAGE_SIZE)) : NULL;
 		if (p[k])
 			*(u64 *)p[k] = k;
 	}
