@@ -5,7 +5,7 @@
 #include <mm/pagetable.h>
 #include <mm/slab.h>
 #include <mm/tlb.h>
-#include <mm/vmalloc.h>
+#include <mm/vmstock.h>
 
 #include "../test.h"
 
@@ -49,8 +49,38 @@ TEST(check, finds_broken_areas)
 	EXPECT(faults_with(&pages[1], pte_get(&pages[0])) > 0); /* a frame mapped twice */
 	EXPECT(faults_with(&pages[1], (pte_t){ 0 }) > 0);	/* a hole */
 	EXPECT(faults_with(&pages[2], pte_make_note(pte_get(&pages[2]).v)) > 0);
+	EXPECT(faults_with(&pages[1], vm_area_encode(VM_ALLOC, 1, 0)) > 0); /* an area inside */
+	EXPECT(faults_with(guard, vm_area_encode(VM_NR_KINDS, 3, 0)) > 0);
+	EXPECT(faults_with(&pages[1], pte_make_leaf(virt_to_phys(kernel_pt.root), 1, PAGE_KERNEL)) >
+	       0);
 	EXPECT_EQ(faults(), 0);
 	vfree(p);
+}
+
+/* A frame in stock whose entry is not as vmalloc would need it. */
+TEST(check, finds_a_wrong_entry_in_stock)
+{
+	struct vm_stock *stock = this_stock();
+	pte_t *entry, was;
+
+	vfree(vmalloc(PAGE_SIZE));
+	EXPECT(stock->frames.head != stock->frames.tail);
+	entry = &stock->ring[stock->frames.head & stock->mask];
+	was = pte_get(entry);
+	EXPECT(faults_with(entry, pte_make_leaf(pte_paddr(was, 1), 1, PAGE_KERNEL_RO)) > 0);
+	EXPECT_EQ(faults(), 0);
+}
+
+/* Room would be looked for where there is none. */
+TEST(check, finds_a_wrong_largest_range)
+{
+	u64 found;
+
+	vmalloc_window.free->largest++;
+	found = faults();
+	vmalloc_window.free->largest--;
+	EXPECT(found > 0);
+	EXPECT_EQ(faults(), 0);
 }
 
 TEST(check, finds_forbidden_permissions)

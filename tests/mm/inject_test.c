@@ -11,7 +11,7 @@
 #include <mm/mm.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
-#include <mm/vmalloc.h>
+#include <mm/vmstock.h>
 
 #include "../test.h"
 
@@ -303,6 +303,22 @@ TEST(inject, every_request_of_every_call)
 	EXPECT(asked > ARRAY_SIZE(calls) - 2); /* set_memory_x may find the direct map split */
 	printk("# %lu calls of mm/, %lu requests of theirs failed, alone and with all after: %lu runs\n",
 	       ARRAY_SIZE(calls), points, 2 * points);
+}
+
+/* What is made once: a window, and a CPU's stock. */
+TEST(inject, nothing_half_made)
+{
+	struct vmwindow window;
+
+	if (!CHECKING)
+		SKIP("fault injection needs a checking build");
+	inject((struct inject_order){ .nth = 1 });
+	EXPECT_EQ(vmwindow_init(&window, VMALLOC_START, VMALLOC_END), -ENOMEM);
+	for (u64 n = 1; n <= 2; n++) {
+		inject((struct inject_order){ .nth = n });
+		EXPECT_EQ(stock_init(NR_CPUS - 1), -ENOMEM);
+	}
+	inject((struct inject_order){ 0 });
 }
 
 TEST(inject, at_random)
