@@ -99,8 +99,16 @@ fuzz: build/fuzz ## mm/ and the parsers against models, by libFuzzer; TIME=60 in
 spin: tools-are-here ## all interleavings of a flush and of a double free, as small models; refutes wrong ones
 	$(Q)tests/spin/run
 
+.PHONY: test-all
+test-all: tools-are-here all iso build/host-tests build/fuzz-random ## everything there is, group by group: most of an hour
+	$(Q)tools/test-all $(GROUPS)
+
+.PHONY: mutants
+mutants: tools-are-here ## bugs planted one by one: would the tests notice? GROUP=own|machine
+	$(Q)tests/mutants/run $(or $(GROUP),own)
+
 .PHONY: coverage
-coverage: ## which lines and branches of mm/ the tests reach: build/coverage/html/index.html
+coverage: tools-are-here ## which lines and branches of mm/ the tests reach: build/coverage/html/index.html
 	$(Q)tests/coverage/run
 
 .PHONY: bench

@@ -299,6 +299,23 @@ static void drain(void *unused)
 	kmem_cache_shrink_all();
 }
 
+/* What was never handed out is as free as what came back: each object of a fresh slab is marked. */
+TEST(slab, free_of_what_was_never_allocated)
+{
+	char *object, *slab;
+
+	victim = kmem_cache_create("test-never", 512, 0);
+	EXPECT(victim);
+	object = kmem_cache_alloc(victim, GFP_KERNEL);
+	EXPECT(object);
+	slab = (char *)ALIGN_DOWN((vaddr_t)object, PAGE_SIZE);
+	for (char *p = slab; p < slab + PAGE_SIZE; p += 512)
+		if (p != object)
+			EXPECT_PANIC(free_to_victim, p, "is free already");
+	kmem_cache_free(victim, object);
+	kmem_cache_destroy(victim);
+}
+
 static void shrink(void *freed)
 {
 	*(u64 *)freed = kmem_cache_shrink_all();
