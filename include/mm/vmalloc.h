@@ -153,10 +153,10 @@ static inline u64 vmalloc_to_pfn(const void *p)
 	return page ? page_to_pfn(page) : 0;
 }
 
-/* Its end, exclusive: the next page, which is a guard or free. */
+/* Its end, exclusive: the next page, a guard or free. Even of a broken one it is behind the start. */
 static inline vaddr_t vm_area_end(const struct vm_area *area)
 {
-	return area->start + (area->nr_pages << PAGE_SHIFT);
+	return area->start + (MAX(area->nr_pages, 1ul) << PAGE_SHIFT);
 }
 
 /*

@@ -36,6 +36,36 @@ TEST(check, clean_to_begin_with)
 	EXPECT_EQ(faults(), 0);
 }
 
+static bool told;
+
+static void listen(const char *fmt, ...)
+{
+	told |= contains(fmt, "kind %u, %lu pages");
+}
+
+/* Each thing that is wrong with a descriptor alone is told as that. */
+TEST(check, tells_of_a_wrong_descriptor)
+{
+	char *p = vmalloc(3 * PAGE_SIZE);
+	pte_t *guard, was;
+
+	EXPECT(p);
+	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
+	was = pte_get(guard);
+	for (int i = 0; i < 3; i++) {
+		told = false;
+		pte_set(guard, vm_area_encode(i == 0 ? VM_NONE :
+					      i == 1 ? VM_NR_KINDS :
+						       VM_ALLOC,
+					      i == 2 ? 0 : 3, 0));
+		mm_check(listen);
+		pte_set(guard, was);
+		EXPECT(told);
+	}
+	EXPECT_EQ(faults(), 0);
+	vfree(p);
+}
+
 TEST(check, finds_broken_areas)
 {
 	char *p = vmalloc(3 * PAGE_SIZE);

@@ -314,6 +314,28 @@ TEST(page_alloc, fail_nth)
 	EXPECT(page_alloc_fail_nth(0)); /* was still waiting */
 }
 
+/* What a message says of a frame: its block, and who asked for it, if that is known. */
+TEST(page_alloc, text)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 1),
+		    *none = pfn_to_page(MEMMAP_LIMIT >> PAGE_SHIFT);
+	char text[PAGE_TEXT], free[PAGE_TEXT];
+	u32 owner;
+
+	EXPECT(page);
+	page_text(text, page + 1);
+	EXPECT(contains(text, "in alloc block 0x") && contains(text, "of 2^1 frames"));
+	EXPECT(contains(text, ", last asked for by "));
+	owner = page->owner;
+	page->owner = 0;
+	page_text(free, page);
+	page->owner = owner;
+	EXPECT(!contains(free, "last asked"));
+	page_text(text, none);
+	EXPECT(contains(text, "in no block 0x0 of 2^0 frames") && !contains(text, "last asked"));
+	__free_pages(page, 1);
+}
+
 static void free_order_0(void *page)
 {
 	__free_pages(page, 0);
