@@ -74,6 +74,7 @@ OUR_SHELL := tools/deps bench/linux/run .ci/run
 
 .PHONY: all
 all: build/tessera.elf build/tessera-check.elf $(KERNEL) compile_commands.json ## build both kernels
+all: build/tessera.elf-gdb.py build/tessera-check.elf-gdb.py
 
 .PHONY: run
 run: $(IMAGE) compile_commands.json ## boot in QEMU: the tour, then the monitor
@@ -130,8 +131,8 @@ machines: build/tessera.elf build/tessera.iso ## boot on some hundred different 
 	$(Q)/usr/bin/python3 -B tests/machines/machines.py $(CELLS)
 
 .PHONY: gdb
-gdb: $(IMAGE) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
-	$(Q)gdb -q $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
+gdb: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
+	$(Q)gdb -q -iex 'add-auto-load-safe-path build' $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
 
 .PHONY: iso
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
@@ -215,6 +216,10 @@ endef
 $(eval $(call kernel,tessera,0))
 $(eval $(call kernel,tessera-check,1))
 include sanitize/sanitize.mk
+
+# gdb reads it by itself together with the ELF of this name; it adds the commands of tools/gdb/tessera.
+build/%.elf-gdb.py: tools/gdb/tessera-gdb.py
+	$(Q)mkdir -p $(@D) && cp $< $@
 
 # The same input gives the same bytes: all dates are 1980-01-01, and so is the FAT volume's number.
 build/%.iso: build/%.elf boot/grub.cfg

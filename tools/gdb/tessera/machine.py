@@ -1,0 +1,278 @@
+"""The machine that gdb is stopped on, read physically, so that nothing in it need work.
+
+Physical memory comes through QEMU's stub (its packet Qqemu.PhyMemMode makes reads physical ones), or from
+the file that QEMU's dump-guest-memory wrote. Registers are those of the CPU that gdb has selected (`thread
+N`). The kernel's variables are found by their symbols: the image lies at a fixed distance from where it was
+linked. So all of this works in 32-bit boot code, inside a fault, and in a kernel that hangs.
+
+What was read is kept, by page, until the machine runs on or gdb changes memory.
+"""
+
+import mmap
+import re
+import struct
+from collections import namedtuple
+
+import gdb
+
+from . import paging
+
+IMAGE_BASE = 0xFFFFFFFF80000000  # linker.ld: virtual = physical + this
+DIRECT = {4: 0xFFFF888000000000, 5: 0xFF11000000000000}  # mmu.c, by the number of levels
+DIRECT_BYTES = 1 << 44  # MEMMAP_LIMIT
+CR0_PG, CR4_PAE, CR4_LA57, EFER_LMA = 1 << 31, 1 << 5, 1 << 12, 1 << 10
+
+Registers = namedtuple("Registers", "cr0 cr2 cr3 cr4 efer")
+
+
+class Problem(gdb.GdbError):
+    """What cannot be done, with which values, why, and what to do instead. gdb prints it without a backtrace."""
+
+
+def _connection():
+    """gdb's target: its type is "remote", "extended-remote", "core", …"""
+    connection = gdb.selected_inferior().connection
+    if connection is None or not gdb.selected_inferior().threads():
+        raise Problem("there is no machine to look at\n"
+                      "  `make gdb` starts one; `make core` keeps one; by hand: target remote :1234, or core-file FILE")
+    return connection
+
+
+# Physical memory
+
+_pages = {}  # what was read, by page number
+
+
+def forget(_event=None):
+    """What was read may be old."""
+    _pages.clear()
+
+
+for _event in gdb.events.cont, gdb.events.memory_changed, gdb.events.exited, gdb.events.inferior_deleted:
+    _event.connect(forget)
+
+
+def phys(pa, length):
+    """length bytes of physical memory."""
+    first, last = pa >> 12, pa + max(length, 1) - 1 >> 12
+    if first == last:
+        page = _pages.get(first) or _fetch(first, first)
+        return page[pa & 4095:(pa & 4095) + length]
+    _fetch_missing(first, last)
+    return b"".join([_pages[n] for n in range(first, last + 1)])[pa & 4095:(pa & 4095) + length]
+
+
+def _fetch_missing(first, last):
+    """Read the pages that we do not have, each row of neighbours at once."""
+    n = first
+    while n <= last:
+        if n in _pages:
+            n += 1
+            continue
+        end = n
+        while end < last and end + 1 not in _pages and end - n < 1023:
+            end += 1
+        _fetch(n, end)
+        n = end + 1
+
+
+def _fetch(first, last):
+    """Read pages first to last. The last one's bytes."""
+    connection = _connection()
+    read = _read_core if connection.type == "core" else _read_stub
+    data = read(connection, first << 12, last - first + 1 << 12)
+    for n in range(first, last + 1):
+        _pages[n] = data[n - first << 12:n - first + 1 << 12]
+    return _pages[last]
+
+
+def _read_stub(connection, pa, length):
+    if not hasattr(connection, "send_packet"):
+        raise Problem(f"gdb's target is '{connection.type}', which has no physical memory to read\n"
+                      "  the commands of mm look at a whole machine: QEMU, by `target remote`, or a core of it")
+    if connection.send_packet("Qqemu.PhyMemMode:1") != b"OK":
+        raise Problem("this stub reads no physical memory: it does not know the packet Qqemu.PhyMemMode\n"
+                      "  QEMU's own does, from version 5 on: `make gdb` starts it")
+    try:
+        return bytes(gdb.selected_inferior().read_memory(pa, length))
+    except gdb.MemoryError as problem:
+        raise Problem(f"physical memory at {pa:#x} cannot be read: {problem}") from problem
+    finally:
+        connection.send_packet("Qqemu.PhyMemMode:0")
+
+
+# A core of dump-guest-memory
+
+class Core:
+    """An ELF file: its PT_LOADs are pieces of physical memory (p_paddr); notes named QEMU hold each CPU's state."""
+
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.file = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        table, size, count = struct.unpack_from("<Q", self.file, 32)[0], *struct.unpack_from("<HH", self.file, 54)
+        if count == 0xFFFF:  # too many for 16 bits: the first section's sh_info has the number
+            count = struct.unpack_from("<I", self.file, struct.unpack_from("<Q", self.file, 40)[0] + 44)[0]
+        headers = [struct.unpack_from("<IIQQQQQQ", self.file, table + i * size) for i in range(count)]
+        self.pieces = [(pa, pa + length, at) for kind, _, at, _, pa, length, _, _ in headers if kind == 1]
+        self.cpus = [data for kind, _, at, _, _, length, _, _ in headers if kind == 4
+                     for name, data in self.notes(at, at + length) if name == b"QEMU"]
+
+    def notes(self, at, end):
+        """(name, contents) of each note."""
+        while at + 12 <= end:
+            name, length, _ = struct.unpack_from("<III", self.file, at)
+            data = at + 12 + (name + 3 & -4)
+            yield self.file[at + 12:at + 12 + name].rstrip(b"\0"), self.file[data:data + length]
+            at = data + (length + 3 & -4)
+
+    def read(self, pa, length):
+        """As the machine would: what is no RAM reads as zeros."""
+        out = bytearray(length)
+        for start, end, at in self.pieces:
+            lo, hi = max(start, pa), min(end, pa + length)
+            if lo < hi:
+                out[lo - pa:hi - pa] = self.file[at + lo - start:at + hi - start]
+        return bytes(out)
+
+    def registers(self, cpu):
+        """From QEMU's QEMUCPUState: 8 bytes of header, 18 registers, 10 segments of 24 bytes, CR0 to CR4."""
+        if cpu >= len(self.cpus):
+            raise Problem(f"the core has no control registers of CPU {cpu}: it has {len(self.cpus)} notes of QEMU's\n"
+                          "  make it with QEMU's dump-guest-memory (`make core`), without -l and -s")
+        cr0, _, cr2, cr3, cr4 = struct.unpack_from("<5Q", self.cpus[cpu], 8 + 18 * 8 + 10 * 24)
+        long_mode = cr0 & CR0_PG and cr4 & CR4_PAE  # EFER is not kept; with PAE we only ever page in long mode
+        return Registers(cr0, cr2, cr3, cr4, 0xD00 if long_mode else 0)
+
+
+_core = (None, None)  # its path, the Core
+
+
+def core():
+    """The Core that gdb has open."""
+    global _core
+    found = re.search(r"core dump file:\s+`(.*)', file type", gdb.execute("info files", to_string=True))
+    if not found:
+        raise Problem("gdb does not say which core file it has open: see `info files`")
+    if _core[0] != found[1]:
+        _core = found[1], Core(found[1])
+    return _core[1]
+
+
+def _read_core(_connection, pa, length):
+    return core().read(pa, length)
+
+
+# Registers of the selected CPU
+
+def cpu():
+    """Its number, as the kernel and `info threads` (less one) count."""
+    _connection()
+    thread = gdb.selected_thread()
+    if thread is None:
+        raise Problem("gdb has no CPU selected: `info threads` lists them, `thread 1` takes the first")
+    return (thread.ptid[1] or thread.num) - 1
+
+
+def registers():
+    """The selected CPU's Registers."""
+    if _connection().type == "core":
+        return core().registers(cpu())
+    frame = gdb.newest_frame()
+    try:
+        return Registers(*(int(frame.read_register(name)) for name in Registers._fields))
+    except ValueError as problem:
+        raise Problem(f"gdb's target does not show control registers: {problem}\n"
+                      "  QEMU's stub does (qemu-system-x86_64): `make gdb` starts it") from problem
+
+
+def paging_on():
+    """Does the selected CPU walk page tables?"""
+    return bool(registers().cr0 & CR0_PG)
+
+
+def levels():
+    """4 or 5: of the selected CPU's tables, in use or to be."""
+    return 5 if registers().cr4 & CR4_LA57 else 4
+
+
+def root():
+    """Where its top table lies (CR3)."""
+    return registers().cr3 & paging.ADDRESS
+
+
+def tables():
+    """(root, levels), or a Problem that says why there are none."""
+    r = registers()
+    if not r.cr0 & CR0_PG:
+        raise Problem(f"paging is off on CPU {cpu()} (CR0 is {r.cr0:#x}, PG is clear): no tables are in use yet,\n"
+                      "  and an address is its own physical address")
+    if not r.efer & EFER_LMA:
+        raise Problem(f"CPU {cpu()} pages, but not in long mode (EFER is {r.efer:#x}): those tables are of another form,\n"
+                      "  which Tessera never uses; firmware or a loader may")
+    return r.cr3 & paging.ADDRESS, 5 if r.cr4 & CR4_LA57 else 4
+
+
+# Addresses
+
+_symbols = {}  # their values, as long as gdb has the same files
+
+
+def symbol(name):
+    """The value of a symbol: an address, as linked."""
+    if name not in _symbols:
+        try:
+            _symbols[name] = int(gdb.parse_and_eval(f"(unsigned long)&{name}"))
+        except gdb.error as problem:
+            raise Problem(f"the kernel's symbol {name} is missing ({problem}): `file build/tessera.elf` loads its symbols"
+                          ) from problem
+    return _symbols[name]
+
+
+gdb.events.new_objfile.connect(lambda _: _symbols.clear())
+gdb.events.clear_objfiles.connect(lambda _: _symbols.clear())
+
+
+def linear(va):
+    """The physical address of what lies in the image or the direct map; None: it lies in neither. Asks no tables."""
+    if IMAGE_BASE <= va and symbol("__image_start") <= va < symbol("__image_end"):
+        return va - IMAGE_BASE
+    direct = DIRECT[levels()]
+    return va - direct if direct <= va < direct + DIRECT_BYTES else None
+
+
+def translate(va):
+    """The physical address of va for the selected CPU, or None: by the tables, and if paging is off, va itself."""
+    if not paging_on():
+        return va if va < 1 << 32 else None
+    return paging.translate(phys, *tables(), va)
+
+
+def read(address, length):
+    """Bytes at a virtual address (image and direct map without tables, else by them) or, below 2^46, a physical one."""
+    if address < 1 << 46:
+        return phys(address, length)
+    out = b""
+    while length:
+        pa = linear(address)
+        if pa is None:
+            pa = translate(address)
+        if pa is None:
+            raise Problem(f"{address:#x} is not mapped: `mm walk {address:#x}` says where the walk to it ends")
+        some = min(length, 4096 - address % 4096) if linear(address) is None else length
+        out += phys(pa, some)
+        address, length = address + some, length - some
+    return out
+
+
+def at(type_name, address):
+    """A gdb.Value of this type ("struct page", "u64", a gdb.Type), from bytes at a virtual or physical address."""
+    kind = type_name if isinstance(type_name, gdb.Type) else gdb.lookup_type(type_name)
+    return gdb.Value(read(address, kind.sizeof), kind)
+
+
+def variable(name):
+    """A gdb.Value of one of the kernel's variables, global or static, wherever gdb is stopped."""
+    found = gdb.lookup_global_symbol(name) or gdb.lookup_static_symbol(name)
+    if not found:
+        raise Problem(f"the kernel has no variable '{name}': are its symbols loaded (`file build/tessera.elf`)?")
+    return at(found.type, int(found.value().address))
