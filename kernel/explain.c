@@ -70,7 +70,7 @@ static void print_entry(pte_t entry, int level)
 	else if (vm_area_decode(entry, 0, &area))
 		printk("guard: %s, %lu pages\n", vm_kind_name(area.kind), area.nr_pages);
 	else if (!pte_present(entry))
-		printk("freed, was 0x%lx\n", pa);
+		printk("freed, next 0x%lx\n", entry.v);
 	else if (!pte_is_leaf(entry, level))
 		printk("-> table 0x%lx\n", pa);
 	else

@@ -41,6 +41,11 @@ def _connection():
     return connection
 
 
+def is_core():
+    """Is it a core file, of a machine that is gone?"""
+    return _connection().type == "core"
+
+
 # Physical memory
 
 _pages = {}  # what was read, by page number
@@ -306,6 +311,12 @@ def at(type_name, address):
     """A gdb.Value of this type ("struct page", "u64", a gdb.Type), from bytes at a virtual or physical address."""
     kind = type_name if isinstance(type_name, gdb.Type) else gdb.lookup_type(type_name)
     return gdb.Value(read(address, kind.sizeof), kind)
+
+
+def string(address, limit=256):
+    """The C string at an address, or what the first bytes of it look like."""
+    address = int(address)
+    return b"".join(read(address, min(limit, 4096 - address % 4096)).split(b"\0")[:1]).decode("utf-8", "replace")
 
 
 def variable(name):

@@ -27,6 +27,8 @@ RIGHTS = ["r" + "-w"[bool(n & W)] + "-x"[n & X] + ("u" if n & U else "") for n i
 Step = namedtuple("Step", "level index at value")
 Entry = namedtuple("Entry", "va level at value rights")  # not all zero; at: where it lies; va: of its first byte
 Leaf = namedtuple("Leaf", "va pa bytes value rights")
+Run = namedtuple("Run", "va pa bytes pages pieces value rights")  # bytes: of one page; value: of its first
+Gap = namedtuple("Gap", "va bytes value level")  # value: what the entry notes there; 0: entries are empty, or none are there
 
 
 def level_bytes(level):
@@ -176,9 +178,8 @@ def _entries(phys, pa, level, levels, base, lo, hi, rights, above):
     words = read_table(phys, pa)
     each = level_bytes(level)
     first, last = max(lo - base, 0) // each, min((hi - base) // each, ENTRIES - 1)
-    start = unfold(base, levels) if level < levels else 0
     if level == 1:
-        new = tuple.__new__
+        start, new = unfold(base, levels), tuple.__new__
         yield from [new(Entry, (start + i * PAGE, 1, pa + 8 * i, e, rights & (e & 6 | (e >> 63 ^ 1))))
                     for i, e in enumerate(words) if e and first <= i <= last]
         return
@@ -200,5 +201,60 @@ def leaves(phys, root, levels, lo=0, hi=TOP):
 
 
 def leaf_of(entry):
+    """The same as a Leaf."""
     size = level_bytes(entry.level)
     return Leaf(entry.va, entry.value & ADDRESS & -size, size, entry.value, entry.rights)
+
+
+# What lies side by side
+
+SAME = P | W | U | PWT | PCD | PS | NX  # what pages of one run have in common
+
+
+def runs(found, split=False):
+    """Entries as Runs: pages of one size, side by side, with the same rights and type. Where their frames are not
+    neighbours a new piece of the same run begins (split: a new run). Notes are passed on, in their place."""
+    first = common = expected = frame = level = None
+    pages = pieces = 0
+    for entry in found:
+        va, deep, _, value, rights = entry
+        if value & SAME == common and va == expected and rights == first.rights and deep == level and not (
+                split and value & ADDRESS != frame):
+            pages += 1
+            pieces += value & ADDRESS != frame
+        else:
+            if pages:
+                yield _run(first, pages, pieces)
+            pages = pieces = value & P
+            if not pages:
+                yield entry
+                common = None
+                continue
+            first, common, level, expected = entry, value & SAME, deep, va
+        size = PAGE << 9 * (level - 1)
+        expected += size
+        frame = (value & ADDRESS) + size
+    if pages:
+        yield _run(first, pages, pieces)
+
+
+def _run(entry, pages, pieces):
+    leaf = leaf_of(entry)
+    return Run(leaf.va, leaf.pa, leaf.bytes, pages, pieces, leaf.value, leaf.rights)
+
+
+def with_gaps(things, lo, hi):
+    """Runs, or entries that are leaves, and between them Gaps: all of [lo, hi] without holes."""
+    end = lo & -PAGE
+    for thing in things:
+        if thing.va > end:
+            yield Gap(end, thing.va - end, 0, 1)
+        if isinstance(thing, Run):
+            end = thing.va + thing.bytes * thing.pages
+            yield thing
+        else:
+            size = level_bytes(thing.level)
+            end = thing.va + size
+            yield thing if thing.value & P else Gap(thing.va, size, thing.value, thing.level)
+    if end <= hi:
+        yield Gap(end, (hi | PAGE - 1) + 1 - end, 0, 1)

@@ -3,7 +3,8 @@
 import gdb
 
 from . import machine, paging, words
-from .command import Command, write
+from .command import Command, integer, write
+from .layout import about
 from .machine import Problem, phys
 
 HEAD = "  table index  bits   entry at       holds               bits set        which is"
@@ -42,7 +43,7 @@ def report(va):
     lines = [f"{va:#x}: {levels} levels, from CR3 {r.cr3:#x}"]
     if not paging.canonical(va, levels):
         lines += ["  not canonical: the CPU refuses it without this walk of its lower bits"]
-    return lines + [HEAD] + [line(step) for step in steps] + outcome(va, steps, levels)
+    return lines + [HEAD] + [line(step) for step in steps] + outcome(va, steps, levels) + about(va)
 
 
 def paging_off(va):
@@ -66,7 +67,9 @@ def outcome(va, steps, levels):
     """What all steps come to."""
     last = steps[-1]
     bad = paging.reserved_bits(last.value, last.level)
-    if not last.value & paging.P:
+    if not paging.canonical(va, levels):
+        lines = ["  ends   before it began: a fault, #GP (#SS of a stack), and CR2 stays as it was"]
+    elif not last.value & paging.P:
         lines = [f"  ends   not present at level {last.level}: not mapped, an access faults"]
     elif bad:
         lines = [f"  ends   reserved bits {bad:#x} are set: an access faults, with bit 3 (RSVD) in its error code"]
@@ -96,7 +99,6 @@ An error if it is not mapped. Before paging is on, an address is its own physica
         super().__init__("pa")
 
     def invoke(self, va):  # pylint: disable=arguments-differ
-        from .command import integer
         va = integer(va)
         pa = machine.translate(va)
         if pa is None:
@@ -116,7 +118,6 @@ $pte(VA, LEVEL): the one on the way there at this level (1 PT, 2 PD, 3 PDPT, 4 P
         super().__init__("pte")
 
     def invoke(self, va, level=0):  # pylint: disable=arguments-differ
-        from .command import integer
         va, level = integer(va), int(level)
         steps = [s for s in paging.walk(phys, *machine.tables(), va) if level in (0, s.level)]
         if not steps:

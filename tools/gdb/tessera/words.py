@@ -13,11 +13,11 @@ from .paging import P, NX
 
 KINDS = "none", "vmalloc", "vmap", "stack", "freed", "ioremap"  # enum vm_kind; vm_kind_name()
 TYPES = "", " WC", " UC-", " UC"  # pte_type_text()
-FREED = 4
+STACK, FREED = 3, 4
 AREA_MIXED, AREA_TAG = 2, 4
 FLAGS = [(1 << 0, "P"), (1 << 1, "W"), (1 << 2, "U"), (1 << 3, "PWT"), (1 << 4, "PCD"), (1 << 5, "A"), (1 << 6, "D"),
          (1 << 7, "PS"), (1 << 8, "G"), (NX, "NX")]
-MAP_HEAD = "virtual            physical       page may distance area +page, or range\n"
+MAP_HEAD = "virtual            physical       page may distance area +page, or range"
 PAGING_OFF = "paging is off: the address is its own physical address"
 
 Area = namedtuple("Area", "start pages kind caller mixed")  # struct vm_area, and AREA_MIXED
@@ -88,7 +88,7 @@ def entry(value, level):
         return f"guard: {kind_name(area.kind)}, {area.pages} pages"
     pa = paging.address(value, level)
     if not value & P:
-        return f"freed, was {value & paging.ADDRESS:#x}"
+        return f"freed, next {value:#x}"
     if not paging.is_leaf(value, level):
         return f"-> table {pa:#x}"
     return f"{size(paging.level_bytes(level))} page {pa:#x} {may(value)}{TYPES[paging.memory_type(value)]}"

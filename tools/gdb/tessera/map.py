@@ -1,0 +1,226 @@
+"""mm map and mm alias: what is mapped where, read off the page tables."""
+
+from collections import namedtuple
+
+import gdb
+
+from . import machine, paging, words
+from .command import Command, write
+from .layout import Places
+from .machine import Problem, phys
+
+RANGES = "all", "window", "direct", "vmemmap", "image"
+VIEWS = "each", "pieces", "gaps"
+SIZES = {"4k": 1 << 12, "2m": 1 << 21, "1g": 1 << 30}
+TYPES = {"wc": 1, "uc": 3}
+RIGHTS = {"r--": 0, "rw-": paging.W, "r-x": paging.X, "rwx": paging.W | paging.X}  # exactly these
+SOME = {"w": paging.W, "x": paging.X, "u": paging.U}  # at least this
+RUN_HEAD = "virtual            physical       page   pages pieces may area +page, or range"
+
+Filter = namedtuple("Filter", "kind value wanted")  # wanted False: it had a ! in front
+
+
+class Map(Command):
+    """show what is mapped: runs of neighbouring pages, or each page
+
+mm map [VA [LAST] | all | window | direct | vmemmap | image] [each | pieces] [gaps] [FILTER...]
+
+Without an address the vmalloc window. VA: the area it lies in, or its page; VA LAST: from one to the other.
+A row is a run: pages of one size, side by side, of one area or range, with the same rights. "pieces" says in how many
+pieces of physical memory they lie. Another view:
+
+    pieces   a row for each of these pieces
+    each     a row a page; the kernel's `map` prints the same
+    gaps     also what is not mapped, and what the entries there say: guards, freed areas
+
+A filter shows only such pages, ! in front of it only others:
+
+    r-- rw- r-x rwx     these rights, all levels together      w x u    at least this one
+    4K 2M 1G            mapped in pages of this size           uc wc    not cached so
+    vmalloc vmap stack ioremap freed                           in an area of this kind
+
+    mm map all w x      writable and executable: nothing, if all is well
+    mm map direct 4K    what of the direct map is not in large pages
+    mm map p each       the area that p points to, page by page"""
+
+    name, usage = "map", "[VA [LAST] | all | window | direct | vmemmap | image] [each | pieces] [gaps] [FILTER...]"
+    words = (*RANGES, *VIEWS, *RIGHTS, *SOME, "4K", "2M", "1G", *TYPES, *words.KINDS[1:])
+
+    def run(self, text):
+        numbers, ranges, views, filters = [], [], set(), []
+        for word in gdb.string_to_argv(text):
+            if word in RANGES:
+                ranges.append(word)
+            elif word in VIEWS:
+                views.add(word)
+            elif found := filter_of(word):
+                filters.append(found)
+            else:
+                numbers.append(self.number(word, "an address, range or filter"))
+        if len(numbers) > 2 or len(ranges) + bool(numbers) > 1:
+            raise self.misused("more than one range")
+        if filters and "gaps" in views:
+            raise self.misused("filters choose among pages that are mapped, and gaps are not")
+        if {"each", "pieces"} <= views:
+            raise self.misused("'each' and 'pieces' are two views of the same")
+        tables, places = machine.tables(), Places()
+        lo, hi = wanted_range(places, numbers, *ranges)
+        if hi < lo:
+            raise self.misused(f"the range {lo:#x} to {hi:#x} is empty: its last byte lies before its first")
+        write(rows(tables, places, lo, hi, views, filters))
+
+
+Map()
+
+
+def filter_of(word):
+    """The Filter that a word stands for, or None."""
+    wanted, word = not word.startswith("!"), word.lstrip("!")
+    for kind, names in (("size", SIZES), ("type", TYPES)):
+        if word.lower() in names:
+            return Filter(kind, names[word.lower()], wanted)
+    for kind, names in (("rights", RIGHTS), ("some", SOME)):
+        if word in names:
+            return Filter(kind, names[word], wanted)
+    return Filter("area", words.KINDS.index(word), wanted) if word in words.KINDS[1:] else None
+
+
+def wanted_range(places, numbers, name="window"):
+    """(first byte, last byte)"""
+    if len(numbers) == 2:
+        return tuple(numbers)
+    if numbers:
+        area = places.area_at(numbers[0])
+        return (area.start, words.area_end(area) - 1) if area else (numbers[0], numbers[0])
+    if name == "all":
+        return 0, paging.TOP
+    if name == "window":
+        return places.window[0], places.window[-1]
+    if name == "image":
+        return machine.symbol("__image_start"), machine.symbol("__image_end") - 1
+    found = next(r for r in places.plan if r.name == name)
+    return found.start, found.end - 1
+
+
+# Rows
+
+def rows(tables, places, lo, hi, views, filters):
+    """The lines of `mm map`."""
+    found = paging.entries(phys, *tables, lo, hi)
+    if filters:
+        found = passing(found, places, filters)
+    yield words.MAP_HEAD if "each" in views else RUN_HEAD
+    things = found if "each" in views else paging.runs(found, "pieces" in views)
+    if "gaps" in views:
+        things = paging.with_gaps(things, lo, hi)
+    yield from table(things, places, "each" in views)
+
+
+def passing(found, places, filters):
+    """Of these entries, those that are not present, for they tell areas, and those that all filters let pass."""
+    tests = [(test_of(f, places), f.wanted) for f in filters]
+    for entry in found:
+        if not entry.value & paging.P:
+            places.see(entry.va, entry.value)
+            yield entry
+        elif all(test(entry) == wanted for test, wanted in tests):
+            yield entry
+
+
+def test_of(f, places):
+    """entry -> bool"""
+    value = f.value
+    return {"size": lambda e: paging.level_bytes(e.level) == value,
+            "type": lambda e: paging.memory_type(e.value) == value,
+            "rights": lambda e: e.rights == value,
+            "some": lambda e: bool(e.rights & value),
+            "area": lambda e: getattr(places.area_at(e.va), "kind", None) == value}[f.kind]
+
+
+def table(things, places, each):
+    """A line for each run, or page; a gap's only where there are Gaps among them. The last line counts."""
+    count = lines = size = before = 0
+    for thing in things:
+        kind = type(thing)
+        if kind is paging.Gap:
+            yield from gap_rows(thing, places)
+        elif kind is paging.Run:
+            yield run_row(thing, places)
+            count, lines, size = count + thing.pages, lines + 1, size + thing.pages * thing.bytes
+        elif thing.value & paging.P:
+            leaf = paging.leaf_of(thing)
+            yield page_row(leaf, before if count else None, places)
+            count, before = count + 1, leaf.pa
+        else:
+            places.see(thing.va, thing.value)
+    yield f"{count} mappings" if each else f"{count} mappings in {words.number(lines, 'run')}, {words.size(size)}"
+
+
+def page_row(leaf, before, places):
+    """As the kernel's show_map(); before: the physical address in the row above."""
+    gap = "-" if before is None else f"{leaf.pa - before >> 12:+d}"
+    return (f"0x{leaf.va:016x} 0x{leaf.pa:011x} {words.size(leaf.bytes)} {words.may(leaf.value)} {gap:>8} "
+            f"{places.of(leaf.va, leaf.value)}")
+
+
+def run_row(run, places):
+    return (f"0x{run.va:016x} 0x{run.pa:011x} {words.size(run.bytes)} {run.pages:7} {run.pieces:6} "
+            f"{paging.RIGHTS[run.rights]} {places.of(run.va, run.value)}")
+
+
+def gap_rows(gap, places):
+    """What is not mapped: how much, and what it is, a row for each range or area that it lies in."""
+    if gap.value:
+        places.see(gap.va, gap.value)
+        yield gap_row(gap.va, gap.bytes, words.entry(gap.value, gap.level))
+        return
+    at, end = gap.va, gap.va + gap.bytes
+    while at < end:
+        area, stop = places.area_at(at), places.range_at(at).end
+        stop = min(end, words.area_end(area) if area else stop)
+        yield gap_row(at, stop - at, places.of(at, 0))
+        at = stop
+
+
+def gap_row(va, size, what):
+    return f"0x{va:016x} {'-':>13} {words.size(size):>20} --- {what}"
+
+
+class Alias(Command):
+    """show every virtual address that leads to a frame
+
+mm alias PA
+
+The rows are those of the kernel's `alias`: the address in the direct map, in the image, in each area that shows the
+frame. A virtual address instead of PA: the frame that it leads to."""
+
+    name, usage = "alias", "PA"
+
+    def run(self, text):
+        pa = self.number(text, "a physical address")
+        write(aliases(pa if pa < 1 << 52 else self.frame_behind(pa)))
+
+    def frame_behind(self, va):
+        pa = machine.translate(va)
+        if pa is None:
+            raise Problem(f"mm alias: {va:#x} is virtual, and not mapped: `mm walk {va:#x}` says where the walk to it ends")
+        return pa
+
+
+Alias()
+
+
+def aliases(pa):
+    """The lines of `mm alias`."""
+    places, count, before = Places(), 0, None
+    yield words.MAP_HEAD
+    for entry in paging.entries(phys, *machine.tables()):
+        if not entry.value & paging.P:
+            places.see(entry.va, entry.value)
+            continue
+        offset = pa - paging.address(entry.value, entry.level)
+        if 0 <= offset < paging.level_bytes(entry.level):
+            leaf = paging.leaf_of(entry)
+            yield page_row(leaf._replace(va=leaf.va + offset, pa=pa), before, places)
+            count, before = count + 1, pa
+    yield f"{count} mappings"
