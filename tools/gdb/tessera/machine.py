@@ -10,22 +10,17 @@ What was read is kept, by page, until the machine runs on or gdb changes memory.
 """
 
 import contextlib
-import mmap
 import re
-import struct
 import tempfile
-from collections import namedtuple
 
 import gdb
 
 from . import paging
+from .core import CR0_PG, CR4_LA57, IMAGE_BASE, Core, Registers
 
-IMAGE_BASE = 0xFFFFFFFF80000000  # linker.ld: virtual = physical + this
 DIRECT = {4: 0xFFFF888000000000, 5: 0xFF11000000000000}  # mmu.c, by the number of levels
 DIRECT_BYTES = 1 << 44  # MEMMAP_LIMIT
-CR0_PG, CR4_PAE, CR4_LA57, EFER_LMA = 1 << 31, 1 << 5, 1 << 12, 1 << 10
-
-Registers = namedtuple("Registers", "cr0 cr2 cr3 cr4 efer")
+EFER_LMA = 1 << 10
 
 
 class Problem(gdb.GdbError):
@@ -148,48 +143,7 @@ def _read_core(_connection, pa, length):
     return core().read(pa, length)
 
 
-# A core of dump-guest-memory
-
-class Core:
-    """An ELF file: its PT_LOADs are pieces of physical memory (p_paddr); notes named QEMU hold each CPU's state."""
-
-    def __init__(self, path):
-        with open(path, "rb") as file:
-            self.file = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-        table, size, count = struct.unpack_from("<Q", self.file, 32)[0], *struct.unpack_from("<HH", self.file, 54)
-        if count == 0xFFFF:  # too many for 16 bits: the first section's sh_info has the number
-            count = struct.unpack_from("<I", self.file, struct.unpack_from("<Q", self.file, 40)[0] + 44)[0]
-        headers = [struct.unpack_from("<IIQQQQQQ", self.file, table + i * size) for i in range(count)]
-        self.pieces = [(pa, pa + length, at) for kind, _, at, _, pa, length, _, _ in headers if kind == 1]
-        self.cpus = [data for kind, _, at, _, _, length, _, _ in headers if kind == 4
-                     for name, data in self.notes(at, at + length) if name == b"QEMU"]
-
-    def notes(self, at, end):
-        """(name, contents) of each note."""
-        while at + 12 <= end:
-            name, length, _ = struct.unpack_from("<III", self.file, at)
-            data = at + 12 + (name + 3 & -4)
-            yield self.file[at + 12:at + 12 + name].rstrip(b"\0"), self.file[data:data + length]
-            at = data + (length + 3 & -4)
-
-    def read(self, pa, length):
-        """As the machine would: what is no RAM reads as zeros."""
-        out = bytearray(length)
-        for start, end, at in self.pieces:
-            lo, hi = max(start, pa), min(end, pa + length)
-            if lo < hi:
-                out[lo - pa:hi - pa] = self.file[at + lo - start:at + hi - start]
-        return bytes(out)
-
-    def registers(self, cpu):
-        """From QEMU's QEMUCPUState: 8 bytes of header, 18 registers, 10 segments of 24 bytes, CR0 to CR4."""
-        if cpu >= len(self.cpus):
-            raise Problem(f"the core has no control registers of CPU {cpu}: it has {len(self.cpus)} notes of QEMU's\n"
-                          "  make it with QEMU's dump-guest-memory (`make core`), without -l and -s")
-        cr0, _, cr2, cr3, cr4 = struct.unpack_from("<5Q", self.cpus[cpu], 8 + 18 * 8 + 10 * 24)
-        long_mode = cr0 & CR0_PG and cr4 & CR4_PAE  # EFER is not kept; with PAE we only ever page in long mode
-        return Registers(cr0, cr2, cr3, cr4, 0xD00 if long_mode else 0)
-
+# A core
 
 _core = (None, None)  # its path, the Core
 
@@ -201,7 +155,10 @@ def core():
     if not found:
         raise Problem("gdb does not say which core file it has open: see `info files`")
     if _core[0] != found[1]:
-        _core = found[1], Core(found[1])
+        try:
+            _core = found[1], Core(found[1])
+        except ValueError as problem:
+            raise Problem(str(problem)) from problem
     return _core[1]
 
 
@@ -219,7 +176,10 @@ def cpu():
 def registers():
     """The selected CPU's Registers."""
     if _connection().type == "core":
-        return core().registers(cpu())
+        try:
+            return core().registers(cpu())
+        except ValueError as problem:
+            raise Problem(str(problem)) from problem
     frame = gdb.newest_frame()
     try:
         return Registers(*(int(frame.read_register(name)) for name in Registers._fields))
