@@ -9,6 +9,11 @@ APPEND ?= tour
 export APPEND
 # The rest of the variables is tools/run's affair; make passes on what stands on its command line.
 
+# In a student's tree, see labs/support.
+ifneq ($(wildcard lab.toml),)
+include labs/support/lab.mk
+endif
+
 CHECK ?= 0
 KASAN ?= 0
 UBSAN ?= 0
@@ -48,27 +53,28 @@ export CC
 COMMON_CFLAGS := -std=gnu11 -g -fno-omit-frame-pointer -fno-strict-aliasing \
 	-ffile-prefix-map=$(CURDIR)=. -Wall -Wextra -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wvla -Wundef -Wimplicit-fallthrough -Wwrite-strings -Wformat=2 \
-	$(if $(call on,$(WERROR)),-Werror)
+	$(if $(call on,$(WERROR)),-Werror) $(LAB_CFLAGS)
 KERNEL_CFLAGS := $(if $(findstring clang,$(CC)),--target=x86_64-linux-gnu) $(COMMON_CFLAGS) -O2 \
 	-ffreestanding -fno-stack-protector -fno-pic -fno-pie -mcmodel=kernel -mno-red-zone \
 	-mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-	--fatal-warnings -T linker.ld $(EXTRA_LDFLAGS)
+	--fatal-warnings -T linker.ld $(LAB_LDFLAGS) $(EXTRA_LDFLAGS)
 HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
+HOST_LDFLAGS := $(LAB_HOST_LDFLAGS)
 
 KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel/*.c bench/*.c \
-	tests/*.c tests/mm/*.c) $(EXTRA_SOURCES))
+	tests/*.c tests/mm/*.c) $(LAB_SOURCES) $(LAB_PROMPT) $(EXTRA_SOURCES))
 # On the host, the parts that know no machine; arch/sim and tests/host stand in for the rest.
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
-	boot/bootinfo.c \
+	boot/bootinfo.c $(LAB_SOURCES) \
 	$(addprefix kernel/,panic.c printk.c record.c smp.c words.c))
 FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
 	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz tests/coverage bench \
-	bench/linux sanitize $(addprefix sanitize/,include/mm allocators/mm checked/kernel stacks/arch),\
+	bench/linux labs/support $(wildcard labs/*-*) sanitize $(addprefix sanitize/,include/mm allocators/mm checked/kernel stacks/arch),\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
@@ -137,6 +143,10 @@ gdb: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## QEMU stopped at the first in
 .PHONY: iso
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
 
+.PHONY: lab
+lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, and KEEP=folder of an earlier lab
+	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' tools/lab
+
 .PHONY: deps
 deps: ## install what is missing for all of this; NO_INSTALL=1 only names it
 	$(Q)tools/deps
@@ -168,18 +178,18 @@ help: ## this list
 	@echo '  APPEND="words for the kernel", see docs/kernel-words.md'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
-# with the old ones is then old.
+# with the old ones is then old. Where the tree lies is nothing that a product shows.
 define FLAGS
 $(CC) $(KERNEL_CFLAGS)
 $(LD) $(KERNEL_LDFLAGS)
 $(UBSAN_FLAGS) $(KASAN_FLAGS) $(tessera-kasan_ldflags)
-$(HOSTCC) $(HOST_CFLAGS)
+$(HOSTCC) $(HOST_CFLAGS) $(HOST_LDFLAGS)
 endef
 SOURCES := $(sort $(KERNEL_SOURCES) $(HOST_SOURCES) $(FUZZ_SOURCES))
 export FLAGS SOURCES
 build/FLAGS build/SOURCES: FORCE | tools-are-here
 	@mkdir -p $(@D)
-	@echo "$$$(@F)" | cmp -s - $@ || echo "$$$(@F)" >$@
+	@text=$$(echo "$$$(@F)" | sed 's|$(CURDIR)|.|g') && echo "$$text" | cmp -s - $@ || echo "$$text" >$@
 .PHONY: FORCE
 FORCE:
 
@@ -241,13 +251,13 @@ build/obj/host/%.o: % build/FLAGS
 	$(Q)$(HOSTCC) $(HOST_CFLAGS) -MMD -MP -c $< -o $@
 build/host-tests: $(HOST_SOURCES:%=build/obj/host/%.o) build/SOURCES
 	$(call say,HOSTLD)
-	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(filter %.o,$^) -o $@
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(HOST_LDFLAGS) $(filter %.o,$^) -o $@
 
 # The targets of tests/fuzz, once with our own dice and once under libFuzzer, which learns from what
 # the parsers compare; in mm/ and the models that would take most of the time and teach little.
 build/fuzz-random: $(FUZZ_SOURCES:%=build/obj/host/%.o) build/SOURCES
 	$(call say,HOSTLD)
-	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(filter %.o,$^) -o $@
+	$(Q)$(HOSTCC) $(HOST_CFLAGS) $(HOST_LDFLAGS) $(filter %.o,$^) -o $@
 build/obj/fuzz/%.o: % build/FLAGS
 	$(call say,CLANG)
 	$(Q)mkdir -p $(@D)
@@ -255,7 +265,7 @@ build/obj/fuzz/%.o: % build/FLAGS
 		$(if $(filter kernel/% boot/%,$<),,-fno-sanitize-coverage=trace-cmp)
 build/fuzz: $(patsubst %,build/obj/fuzz/%.o,$(filter-out %/random.c,$(FUZZ_SOURCES))) build/SOURCES
 	$(call say,CLANGLD)
-	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(filter %.o,$^) -o $@
+	$(Q)clang $(HOST_CFLAGS) -fsanitize=fuzzer $(HOST_LDFLAGS) $(filter %.o,$^) -o $@
 
 # One entry a source, as https://clang.llvm.org/docs/JSONCompilationDatabase.html has it.
 entry = {"directory":"$(CURDIR)","file":"$(1)","command":"$(2) -c $(1)"}

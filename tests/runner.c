@@ -31,6 +31,11 @@ static enum { PASS, FAIL, SKIPPED } verdict;
 static char why[512]; /* the first thing that was wrong */
 static u64 random_state;
 
+/* Of labs/support: functions that a student has still to write. */
+const char *mm_down;
+u32 stubs_hit;
+static u64 left_unsound; /* faults that they left in mm/: later tests are not to blame */
+
 /* What is held. Frames of slabs and tables may differ with what was held before; mm_check() has them. */
 struct stock {
 	u64 frames, objects;
@@ -157,9 +162,18 @@ static void take_stock(void *arg)
 	vmalloc_stats(&stock->window);
 }
 
+static void printf_like(1, 2) say_nothing(const char *fmt, ...)
+{
+	(void)fmt;
+}
+
 static void check_mm(void *faults)
 {
-	*(u64 *)faults = mm_check(fail);
+	u64 nr = mm_check(left_unsound ? say_nothing : fail);
+
+	if (left_unsound && nr > left_unsound)
+		fail("mm/ is unsound in %lu places more than before", nr - left_unsound);
+	*(u64 *)faults = nr > left_unsound ? nr : 0;
 }
 
 static bool survives(void (*fn)(void *), void *arg)
@@ -172,18 +186,23 @@ static bool survives(void (*fn)(void *), void *arg)
 	return !panicked;
 }
 
-/* False if mm/ is unsound now. */
+/* False if mm/ is unsound now, and not for want of a function that is still to be written. */
 static bool run_test(const struct test *test, u64 seed)
 {
 	struct stock a, b;
 	u64 faults = 0;
+	u32 hit = stubs_hit;
 
 	verdict = PASS;
+	if (mm_down) {
+		fail("%s", mm_down);
+		return true;
+	}
 	random_state = seed;
 	for (const char *c = test->name; *c; c++)
 		random_state = random_state * 31 + *c;
 	if (!survives(take_stock, &a))
-		return false;
+		return stubs_hit != hit;
 	if (nr_free_pages() < FREE_PAGES_NEEDED) {
 		test_skip("needs 12 MiB of free memory");
 		return true;
@@ -191,14 +210,16 @@ static bool run_test(const struct test *test, u64 seed)
 	survives(run_body, (void *)test);
 	inject((struct inject_order){ 0 }); /* what a test has ordered ends with it */
 	if (!survives(take_stock, &b) || !survives(check_mm, &faults))
-		return false;
+		return stubs_hit != hit;
+	if (stubs_hit != hit)
+		left_unsound = MAX(left_unsound, faults);
 	if (a.frames != b.frames || a.objects != b.objects)
 		fail("leak: %lu frames and %lu objects held before, %lu and %lu after", a.frames,
 		     a.objects, b.frames, b.objects);
 	if (a.window.areas != b.window.areas || a.window.free != b.window.free)
 		fail("leak: %lu areas and %lu free pages in the window before, %lu and %lu after",
 		     a.window.areas, a.window.free, b.window.areas, b.window.free);
-	return !faults;
+	return !faults || stubs_hit != hit;
 }
 
 static void report(const struct test *test, unsigned number)

@@ -72,6 +72,13 @@ void test_fail(const char *file, int line, const char *what, const char *fmt, ..
 bool test_panics(const char *file, int line, void (*fn)(void *), void *arg, const char *text);
 void test_skip(const char *why);
 
+/*
+ * Functions that a student has still to write (labs/support): why there is no mm/, so that each test
+ * fails with that, or NULL; how many were called so far.
+ */
+extern const char *mm_down;
+extern u32 stubs_hit;
+
 /* EXPECT in a helper ends only the helper: has this test failed there? */
 bool test_failed(void);
 

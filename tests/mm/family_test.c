@@ -493,7 +493,8 @@ TEST(family, part_of_a_huge_leaf)
 /* Negative control: without the flush a CPU goes on writing what is read-only by now. */
 TEST(family, vread_survives)
 {
-	u8 buf[3 * PAGE_SIZE], *p = vmalloc(2 * PAGE_SIZE), *h;
+	static u8 buf[3 * PAGE_SIZE];
+	u8 *p = vmalloc(2 * PAGE_SIZE), *h;
 
 	EXPECT(p);
 	memset(p, 7, 2 * PAGE_SIZE);

@@ -1,0 +1,17 @@
+/* hold.h - what the two files of labs/support share: a stub that stops a call, not the machine. */
+#pragma once
+
+#include <kernel/printk.h>
+#include <kernel/smp.h>
+#include <kernel/spinlock.h>
+
+#include "../../tests/test.h"
+#include "lab.h"
+
+/* Run fn(arg), on CPU 0, as far as a stub: was there one? Then it is stub_hit. May nest. */
+bool stub_stops(void (*fn)(void *), void *arg);
+extern const struct lab_stub *stub_hit;
+
+/* Returns out: what a stub says. */
+#define STUB_TEXT 200
+const char *stub_text(char out[STUB_TEXT], const struct lab_stub *stub);

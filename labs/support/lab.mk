@@ -1,0 +1,11 @@
+# What the tree of a lab has beyond Tessera's own. The Makefile includes it where there is a lab.toml.
+#
+# A stub leaves helpers without a caller, which is no mistake here. The kernel that checks itself is the
+# one to learn with.
+CHECK ?= 1
+LAB_CFLAGS := -include labs/support/lab.h -Wno-unused-function
+LAB_SOURCES := labs/support/lab.c $(wildcard labs/*/*_test.c)
+LAB_PROMPT := labs/support/prompt.c
+LAB_WRAPPED := panic_caught report_trap lock_taken lock_released mm_init
+LAB_HOST_LDFLAGS := $(LAB_WRAPPED:%=-Wl,--wrap=%)
+LAB_LDFLAGS := $(patsubst %,--wrap=%,$(LAB_WRAPPED) kernel_main monitor monitor_run)

@@ -1,0 +1,131 @@
+/*
+ * prompt.c - the monitor of a kernel with holes: it says what is missing, and lives on.
+ *
+ * Where the boot came to its end, a stub ends only the command that met it; a panic stops the machine
+ * as ever. Where a stub stopped the boot no command is sure to find what it needs, so there panics
+ * are caught, too, and told. See lab.c for how.
+ */
+#include <arch/machine.h>
+#include <kernel/monitor.h>
+#include <kernel/record.h>
+#include <kernel/words.h>
+
+#include "hold.h"
+#include "this_lab.h"
+
+extern const struct lab_stub __start_lab_stubs[], __stop_lab_stubs[]; /* from the linker */
+
+void __real_kernel_main(void);
+void __wrap_kernel_main(void);
+bool __real_monitor_run(char *line);
+bool __wrap_monitor_run(char *line);
+void __real_monitor(void);
+void __wrap_monitor(void);
+
+static const struct lab_stub *boot_stopped; /* by this one; NULL: it was not */
+
+static int compare(const struct lab_stub *a, const struct lab_stub *b)
+{
+	int files = strcmp(a->file, b->file);
+
+	return files ? files : a->line < b->line ? -1 : a->line > b->line;
+}
+
+/* The next by file and line; compilers leave them in any order, and one in a header there is often. */
+static const struct lab_stub *stub_after(const struct lab_stub *last)
+{
+	const struct lab_stub *next = NULL;
+
+	for (const struct lab_stub *s = __start_lab_stubs; s < __stop_lab_stubs; s++)
+		if ((!last || compare(s, last) > 0) && (!next || compare(s, next) < 0))
+			next = s;
+	return next;
+}
+
+static void list_stubs(void)
+{
+	const struct lab_stub *stub = stub_after(NULL);
+
+	printk("Lab %u, %s. ", LAB, LAB_NAME);
+	printk(stub ? "Yours to write:\n" : "All is written; `make grade` says how well.\n");
+	for (; stub; stub = stub_after(stub)) {
+		printk("  %-20s %s:%u", stub->function, stub->file, stub->line);
+		printk(boot_stopped && !compare(stub, boot_stopped) ?
+			       "  <- here the boot stopped\n" :
+			       "\n");
+	}
+	if (boot_stopped)
+		printk("LAB.md is the handout. What needs more than is there by now will say so.\n");
+}
+
+COMMAND(lab, "", "what is still yours to write", list_stubs());
+
+/* Run fn(arg) and tell what stopped it; false if something did. */
+static bool holds(void (*fn)(void *), void *arg)
+{
+	static char text[512]; /* stacks are small */
+
+	if (boot_stopped && panic_caught(fn, arg, text, sizeof(text)))
+		printk_line("That needs what is not there yet:\n  %s", text);
+	else if (!boot_stopped && stub_stops(fn, arg))
+		printk_line("Stopped: %s", stub_text(text, stub_hit));
+	else
+		return true;
+	return false;
+}
+
+struct run {
+	char *line;
+	bool passed;
+};
+
+static void run(void *arg)
+{
+	struct run *run = arg;
+
+	run->passed = __real_monitor_run(run->line);
+}
+
+bool __wrap_monitor_run(char *line)
+{
+	struct run this = { line, false };
+
+	return holds(run, &this) && this.passed;
+}
+
+static void prompt(void *unused)
+{
+	(void)unused;
+	__real_monitor();
+}
+
+void __wrap_monitor(void)
+{
+	printk("\n");
+	list_stubs();
+	while (!words.exit)
+		holds(prompt, NULL);
+}
+
+static void boot(void *unused)
+{
+	(void)unused;
+	__real_kernel_main();
+}
+
+/* As kernel_main(), from where it was stopped. */
+void __wrap_kernel_main(void)
+{
+	char *work = words.work, *line, text[STUB_TEXT];
+
+	if (!stub_stops(boot, NULL))
+		return;
+	boot_stopped = stub_hit;
+	printk_line("The boot stopped: %s", stub_text(text, stub_hit));
+	while ((line = next_word(&work, "\n")))
+		monitor_run(line);
+	if (!words.exit)
+		monitor();
+	rec_run_end("fail");
+	machine_exit(1);
+}
