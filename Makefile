@@ -147,6 +147,10 @@ iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and U
 lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, and KEEP=folder of an earlier lab
 	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' tools/lab
 
+.PHONY: labs-check
+labs-check: tools-are-here ## prove the labs: starter, solution, each wrong solution; LAB=n, WRONG=name
+	$(Q)LAB='$(LAB)' WRONG='$(WRONG)' tools/labs/check.py
+
 .PHONY: deps
 deps: ## install what is missing for all of this; NO_INSTALL=1 only names it
 	$(Q)tools/deps

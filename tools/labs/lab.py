@@ -49,7 +49,7 @@ Wrong = collections.namedtuple("Wrong", "name loses hints thought text")
 
 # What a student's tree lacks: other labs, what quotes mm/ or plants bugs in it, and the lecturer's tools.
 LEFT_OUT = ("labs/*", "tests/labs/*", "tests/mutants/*", "tests/coverage/*", ".ci/*", "docs/teaching.md",
-            "tools/labs/check.py", "tools/labs/tree.py", "tools/regrade", "tools/labs/regrade*", "tools/labs/gradescope*")
+            "tools/labs/check.py", "tools/labs/simple.py", "tools/regrade", "tools/labs/regrade*", "tools/labs/gradescope*")
 KEPT = ("labs/support/*",)
 
 
