@@ -73,8 +73,9 @@ HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tes
 FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
-	kernel include/arch include/kernel include/mm tests tests/mm tests/host tests/fuzz tests/coverage bench \
-	bench/linux labs/support $(wildcard labs/*-*) sanitize $(addprefix sanitize/,include/mm allocators/mm checked/kernel stacks/arch),\
+	kernel include/arch include/kernel include/mm tests tests/mm tests/grade tests/host tests/fuzz \
+	tests/coverage bench bench/linux labs/support $(wildcard labs/*-*) sanitize \
+	$(addprefix sanitize/,include/mm allocators/mm checked/kernel stacks/arch),\
 	$(dir)/*.[ch])))
 OUR_SHELL := tools/deps bench/linux/run .ci/run
 
@@ -228,6 +229,7 @@ build/$(1).elf: $$($(1)_objects) build/obj/$(1)/symbols.1.o linker.ld build/SOUR
 	$$(Q)mv $$@.new $$@
 endef
 $(eval $(call kernel,tessera,0))
+tessera-check_sources := $(wildcard tests/grade/*.c)
 $(eval $(call kernel,tessera-check,1))
 include sanitize/sanitize.mk
 
