@@ -32,7 +32,8 @@ static u64 body_cycles; /* what the test itself took */
 /* Of labs/support: functions that a student has still to write. */
 const char *mm_down;
 u32 stubs_hit;
-static u64 left_unsound; /* faults that they left in mm/: later tests are not to blame */
+static u64 unsound;	    /* faults in mm/ that no test to come is to blame for */
+static char complaint[256]; /* one of those that only count */
 
 /* What is held. Frames of slabs and tables may differ with what was held before; mm_check() has them. */
 struct stock {
@@ -160,18 +161,29 @@ static void take_stock(void *arg)
 	vmalloc_stats(&stock->window);
 }
 
-static void printf_like(1, 2) say_nothing(const char *fmt, ...)
+static void printf_like(1, 2) count(const char *fmt, ...)
 {
-	(void)fmt;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(complaint, sizeof(complaint), fmt, args);
+	va_end(args);
 }
 
 static void check_mm(void *faults)
 {
-	u64 nr = mm_check(left_unsound ? say_nothing : fail);
+	u64 nr = mm_check(unsound ? count : fail);
 
-	if (left_unsound && nr > left_unsound)
-		fail("mm/ is unsound in %lu places more than before", nr - left_unsound);
-	*(u64 *)faults = nr > left_unsound ? nr : 0;
+	if (unsound && nr > unsound)
+		fail("mm/ is unsound in %lu places more than before; one is:\n%s", nr - unsound,
+		     complaint);
+	*(u64 *)faults = nr > unsound ? nr : 0;
+}
+
+static void check_before(void *unused)
+{
+	(void)unused;
+	unsound = mm_check(count);
 }
 
 static bool survives(void (*fn)(void *), void *arg)
@@ -212,7 +224,7 @@ static bool run_test(const struct test *test, u64 seed)
 	if (!survives(take_stock, &b) || !survives(check_mm, &faults))
 		return stubs_hit != hit;
 	if (stubs_hit != hit)
-		left_unsound = MAX(left_unsound, faults);
+		unsound = MAX(unsound, faults);
 	if (a.frames != b.frames || a.objects != b.objects)
 		fail("leak: %lu frames and %lu objects held before, %lu and %lu after", a.frames,
 		     a.objects, b.frames, b.objects);
@@ -283,12 +295,17 @@ unsigned run_tests(const char *pattern, u64 seed)
 	     spoiled = false; /* what a failed test broke shall cost no other one points */
 
 	printk_line("KTAP version 1\n1..%u", nr);
+	if (!mm_down && (!survives(check_before, NULL) || unsound)) {
+		printk("# mm/ is unsound before any test, in %lu places; one is:\n# %s\n", unsound,
+		       complaint);
+		tests_failed++;
+	}
 	for (unsigned i = 0; i < nr && sound && !spoiled; i++) {
 		if (ordered)
 			grade_begin();
 		sound = run_test(chosen[i], seed);
 		report(chosen[i], i + 1, ordered);
-		spoiled = ordered && verdict == FAIL;
+		spoiled = ordered && verdict == FAIL && !mm_down;
 	}
 	if (!sound)
 		printk("Bail out! mm/ is unsound\n");

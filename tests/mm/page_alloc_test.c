@@ -505,6 +505,66 @@ TEST(page_alloc, foreign)
 	EXPECT(!direct_to_page((void *)~0ul));
 }
 
+/* Two single frames that are each other's buddies, out of many; the others go back. */
+static bool two_buddies(struct page *two[2])
+{
+	two[0] = two[1] = NULL;
+	if (alloc_pages_bulk(GFP_KERNEL, BULK, pages) != BULK)
+		return false;
+	for (int i = 0; i < BULK && !two[1]; i++)
+		for (int j = 0; j < BULK && !two[1]; j++)
+			if (page_to_pfn(pages[j]) == (page_to_pfn(pages[i]) ^ 1)) {
+				two[0] = pages[i];
+				two[1] = pages[j];
+			}
+	for (int i = 0; i < BULK; i++)
+		if (pages[i] != two[0] && pages[i] != two[1])
+			__free_pages(pages[i], 0);
+	return two[1];
+}
+
+/* What is no RAM is nobody's buddy, whatever its struct page holds: we make a hole of one frame. */
+TEST(page_alloc, no_buddy_in_a_hole)
+{
+	static struct memmap saved;
+	u64 main_saved = main_pages;
+	struct page *two[2], *other;
+	bool stayed_alone;
+
+	EXPECT(two_buddies(two));
+	other = two[1];
+	drain_all_pages();
+	saved = memmap;
+	if (page_is_main(other))
+		main_pages = other - main_first;
+	memmap_insert(&memmap, page_to_phys(other).v, PAGE_SIZE, MEM_RESERVED);
+	other->state = PG_FREE;
+	other->next = other->prev = 0;
+	__free_pages(two[0], 0);
+	drain_all_pages();
+	stayed_alone = two[0]->state == PG_FREE && two[0]->order == 0 && other->state == PG_FREE;
+	other->state = PG_ALLOC;
+	memmap = saved;
+	main_pages = main_saved;
+	EXPECT(stayed_alone);
+	__free_pages(other, 0);
+}
+
+/* The first and the last frame of each range of RAM is in a block, too. */
+TEST(page_alloc, ends_of_ram)
+{
+	for (unsigned i = 0; i < memmap.nr; i++) {
+		const struct memrange *r = &memmap.range[i];
+		u64 first = r->start >> PAGE_SHIFT, last = (r->end >> PAGE_SHIFT) - 1;
+
+		if (!memmap_is_ram(r->type))
+			continue;
+		EXPECT(page_head(first) && page_head(last));
+		EXPECT_EQ(page_head(first)->state == PG_RESERVED, r->type != MEM_USABLE);
+		EXPECT_EQ(page_head(last)->state == PG_RESERVED, r->type != MEM_USABLE);
+	}
+}
+
 static unchecked u64 junk_bytes(const u8 *p, u64 bytes)
 {
 	u64 nr = 0;
