@@ -5,14 +5,14 @@
 # program, build/host-tests. Nothing is looked up while this file is read, so that it can be read on
 # a machine where nothing is installed yet: tools/deps changes that before anything is built.
 
-APPEND ?= tour
-export APPEND
-# The rest of the variables is tools/run's affair; make passes on what stands on its command line.
-
 # In a student's tree, see labs/support.
 ifneq ($(wildcard lab.toml),)
 include labs/support/lab.mk
 endif
+
+APPEND ?= tour
+export APPEND
+# The rest of the variables is tools/run's affair; make passes on what stands on its command line.
 
 CHECK ?= 0
 KASAN ?= 0

@@ -196,6 +196,16 @@ static bool survives(void (*fn)(void *), void *arg)
 	return !panicked;
 }
 
+static bool sound_before(void)
+{
+	bool survived = survives(check_before, NULL);
+
+	if (unsound)
+		printk("# mm/ is unsound before any test, in %lu places; one is:\n# %s\n", unsound,
+		       complaint);
+	return survived && !unsound;
+}
+
 /* False if mm/ is unsound now, and not for want of a function that is still to be written. */
 static bool run_test(const struct test *test, u64 seed)
 {
@@ -295,11 +305,7 @@ unsigned run_tests(const char *pattern, u64 seed)
 	     spoiled = false; /* what a failed test broke shall cost no other one points */
 
 	printk_line("KTAP version 1\n1..%u", nr);
-	if (!mm_down && (!survives(check_before, NULL) || unsound)) {
-		printk("# mm/ is unsound before any test, in %lu places; one is:\n# %s\n", unsound,
-		       complaint);
-		tests_failed++;
-	}
+	tests_failed += !mm_down && !sound_before();
 	for (unsigned i = 0; i < nr && sound && !spoiled; i++) {
 		if (ordered)
 			grade_begin();

@@ -1,8 +1,12 @@
 # What the tree of a lab has beyond Tessera's own. The Makefile includes it where there is a lab.toml.
 #
-# A stub leaves helpers without a caller, which is no mistake here. The kernel that checks itself is the
-# one to learn with.
+# The kernel that checks itself is the one to learn with; it boots at once, and straight to the prompt.
 CHECK ?= 1
+BOOT ?= direct
+APPEND ?=
+export BOOT
+
+# A stub leaves helpers without a caller, which is no mistake here.
 LAB_CFLAGS := -include labs/support/lab.h -Wno-unused-function
 LAB_SOURCES := labs/support/lab.c $(wildcard labs/*/*_test.c)
 LAB_PROMPT := labs/support/prompt.c

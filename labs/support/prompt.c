@@ -6,6 +6,7 @@
  * are caught, too, and told. See lab.c for how.
  */
 #include <arch/machine.h>
+#include <kernel/bootinfo.h>
 #include <kernel/monitor.h>
 #include <kernel/record.h>
 #include <kernel/words.h>
@@ -121,6 +122,8 @@ void __wrap_kernel_main(void)
 	if (!stub_stops(boot, NULL))
 		return;
 	boot_stopped = stub_hit;
+	record("boot", rec_num("levels", address_map.levels), rec_num("cpus", nr_cpus()),
+	       rec_num("frames", 0), rec_str("cmdline", bootinfo.cmdline));
 	printk_line("The boot stopped: %s", stub_text(text, stub_hit));
 	while ((line = next_word(&work, "\n")))
 		monitor_run(line);
