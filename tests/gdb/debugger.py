@@ -3,6 +3,9 @@
 A Debugged is a Machine (tests/qemu/machine.py: COM1, records, QMP, its RAM as a file) whose QEMU also listens for gdb.
 A Gdb is a gdb without a terminal, fed through a pipe. Behind each command it is told to print a mark: what comes before
 the mark is the command's output. While gdb is attached the machine stands still; detach() lets it go on.
+
+What QEMU's monitor prints at length is asked for with hmp(), not with gdb's `monitor`: each line is a packet, gdb answers
+each with a byte, QEMU reads none of these before the last line, and a Unix socket holds some 270 of them.
 """
 
 import os
@@ -25,7 +28,8 @@ class Gdb:
             ["gdb", "-nx", "-q", "-iex", f"add-auto-load-safe-path {elf.parent}", str(elf)], cwd=ROOT, bufsize=0,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
             env=os.environ | {"LC_ALL": "C.UTF-8"})
-        self("set confirm off", "set pagination off", "set prompt", "set width 0")
+        self("set confirm off", "set pagination off", "set prompt", "set width 0",
+             "python from tessera import machine, paging, words")
 
     def __call__(self, *commands):
         """Have gdb do these; what it printed."""
@@ -48,8 +52,8 @@ class Gdb:
         return out.removesuffix(end).decode("utf-8", "replace")
 
     def python(self, expression):
-        """What a Python expression gives inside gdb; there machine, paging, words are ours."""
-        return self(f"python from tessera import machine, paging, words; print({expression})")
+        """What a Python expression gives inside gdb, as text; there machine, paging, words are ours."""
+        return self(f"python print({expression})")
 
     def close(self):
         self.process.kill()
