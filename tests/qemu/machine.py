@@ -4,6 +4,7 @@ Nothing here sleeps. The prompt is the event: the kernel writes a record before 
 prompt is back, all records of the command before it lie in the file. LIMIT only catches a hang.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -99,7 +100,8 @@ class Machine:
             except OSError:
                 pass
         if self.qmp_file:
-            self.qmp_file.close()
+            with contextlib.suppress(OSError):  # with what it could not send any more
+                self.qmp_file.close()
         if self.ram:
             self.ram.close()
         self.com1.close(force=True)

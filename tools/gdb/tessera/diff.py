@@ -138,8 +138,12 @@ def row(c, nr):
 
 
 def bits(c):
-    """Where the words are the same: which bits are not."""
+    """Where the words are the same: what it is that changed."""
     if words.entry(c.was, c.level) != words.entry(c.now, c.level):
         return ""
-    off, on = words.flags(c.was & ~c.now | 1, c.level), words.flags(c.now & ~c.was | 1, c.level)
+    was, now = words.area_of(c.was, 0), words.area_of(c.now, 0)
+    if was:
+        mixed = [f"{'+' if now.mixed else '-'}mixed"] * (was.mixed != now.mixed)
+        return f" ({', '.join(mixed + [f'by {words.code(now.caller)}'] * (was.caller != now.caller))})"
+    off, on = words.flags(c.was & ~c.now | paging.P, c.level), words.flags(c.now & ~c.was | paging.P, c.level)
     return f" ({' '.join(['+' + f for f in on.split()[1:]] + ['-' + f for f in off.split()[1:]])})"
