@@ -182,7 +182,7 @@ def registers():
             raise Problem(str(problem)) from problem
     frame = gdb.newest_frame()
     try:
-        return Registers(*(int(frame.read_register(name)) for name in Registers._fields))
+        return Registers(*(int(frame.read_register(name)) & paging.TOP for name in Registers._fields))
     except ValueError as problem:
         raise Problem(f"gdb's target does not show control registers: {problem}\n"
                       "  QEMU's stub does (qemu-system-x86_64): `make gdb` starts it") from problem
