@@ -134,8 +134,10 @@ def test_what_maps_nothing_is_passed_over_and_told(debug):
 
 def test_a_large_leaf_is_split_level_by_level(debug):
     """set_memory_x makes one page of the direct map read-only: 1 GiB becomes 2 MiB, becomes 4 KiB, becomes r--."""
-    guest = debug(MEM="3G")
-    guest.run("vmalloc 1100M")  # the frames that are left lie above the first GiB, whose map has 4 KiB pages
+    guest = debug(MEM="3G", CPUS=1)
+    for size_ in "1100M", "8M", "8M":  # so that the frames left lie above the first GiB, whose map has 4 KiB pages
+        guest.run(f"vmalloc {size_}")
+        guest.command("purge")  # what a stock still has of those below comes back, and goes next
     guest.attach()
     guest.com1.send("test watch/each_call\r")
     play = Play(guest)

@@ -24,10 +24,12 @@ TOLD = "  {:<4} {:<4} [{:>3}]  0x{:011x}  0x{:016x}  {}"  # was/is, then as in `
 class Watch(Command):
     """stop when the mapping of a page changes, and say how
 
-mm watch VA        watch the page at VA
-mm watch -a VA     the same, and stop also at changes that map nothing, before or after
-mm watch           list what is watched, and how often it stopped
-mm watch -d [VA]   watch this page no longer; none
+mm watch [-a | -d] [VA]
+
+    mm watch VA        watch the page at VA
+    mm watch -a VA     the same, and stop also at changes that map nothing, before or after
+    mm watch           list what is watched, and how often it stopped
+    mm watch -d VA     watch this page no longer; without VA, none
 
 The machine stops behind the store, on the CPU that made it. What was and what is are told in words, from the first
 level on that differs. The mapping is what a walk to VA finds: nothing or a frame, in a page of which size, what all
