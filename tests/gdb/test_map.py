@@ -157,6 +157,13 @@ def test_runs_are_as_long_as_they_can_be_and_count_pieces(seen):
         f"words.size({total})")
 
 
+def test_by_frames(seen):
+    """The same pieces, sorted by where they lie: neighbours that overlap are frames with two names."""
+    pieces, frames = runs_of(seen.mm("map all pieces")), runs_of(seen.mm("map all frames"))
+    assert sorted(pieces, key=lambda run: (run[0].pa, run[0].va)) == frames
+    assert len(pieces) > len(runs_of(seen.mm("map all")))
+
+
 def test_filters(seen):
     def some(line, test):
         leaves = [leaf for leaf in seen.leaves if test(leaf)]
@@ -266,9 +273,10 @@ def test_the_kernels_words_for_types(seen):
 
 
 def test_errors(seen):
-    for line, words in (("map foo", "No symbol"), ("map 1 2 3", "more than one range"), ("map each pieces", "two views"),
+    for line, words in (("map foo", "No symbol"), ("map 1 2 3", "more than one range"), ("map each pieces", "choose one"), ("map frames gaps", "gaps are not"),
                         ("map all 0x1000", "more than one range"), ("map 2 1", "its last byte lies before its first"),
-                        ("map gaps w", "filters choose"), ("alias", "is missing"), ("alias 0xffffffff00000000", "not mapped"),
+                        ("map gaps w", "filters and"), ("map levels=5", "goes with root="), ("walk 0 root=0x1000 levels=3", "is 4 or 5"),
+                        ("map root=0x1001", "start of a page"), ("map root=0xffffffff00000000", "not mapped"), ("alias", "is missing"), ("alias 0xffffffff00000000", "not mapped"),
                         ("layout now", "too much"), ("walk", "is missing"), ("walk ffffffff80100000", "did you mean 0xffffffff8"),
                         ("walk address_map", "& in front"), ("nonsense", "no command of mm")):
         assert words in seen.gdb(f"mm {line}"), line

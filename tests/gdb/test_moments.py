@@ -43,6 +43,12 @@ def test_at_reset(debug):
     for line in ("map", "map all gaps", "layout", "alias 0x1000", "map 0x1000"):
         assert machine.mm(line)[0].startswith("paging is off on CPU 0 (CR0 is 0x60000010"), line
     assert "paging is off" in machine.gdb("output $pte(0x1000)")
+    for root, levels in (("early_root", 4), ("early_root5", 5)):  # boot's tables lie there already, in the file
+        lines = machine.mm(f"walk 0x100123 root=&{root} levels={levels}")
+        assert lines[0] == f"0x100123: {levels} levels, from the table {value(machine, f'&{root}') - IMAGE_BASE:#x}"
+        assert "  byte   +0x100123, so it leads to 0x100123" in lines
+        assert len(leaves_of(machine.mm(f"map all each root=&{root} levels={levels}"))) == 3 * (2048 + 512) * (1 if levels == 4 else 3)
+        assert "  physical 0x100123" in machine.mm(f"step 0x100123 root=&{root} levels={levels}")
 
 
 @LEVELS

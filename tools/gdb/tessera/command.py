@@ -22,10 +22,13 @@ import sys
 
 import gdb
 
-from . import machine
+from . import machine, paging
 from .machine import Problem
 
 SIZE = re.compile(r"(0x[0-9a-f]+|[0-9]+)([KMGTP])(i?B)?", re.IGNORECASE)
+
+
+ROOT = re.compile(r"(?:^|(?<=\s))(root|levels)=(\S+)")  # whose tables
 
 
 class Mm(gdb.Command):
@@ -62,14 +65,14 @@ class Command(gdb.Command):
         else:
             super().__init__("mm " + self.name, gdb.COMMAND_DATA, self.completes)
 
-    def complete_words(self, text, word):
+    def complete_words(self, _text, word):
         """The words of this command that begin so."""
-        return [w for w in self.words if w.startswith(word)] if not text.endswith("=") else gdb.COMPLETE_SYMBOL
+        return [w for w in self.words if w.startswith(word)]
 
     def invoke(self, argument, from_tty):
         try:
             self.run(argument.strip())
-        except gdb.MemoryError as problem:
+        except (gdb.MemoryError, paging.Spoilt) as problem:
             raise Problem(f"mm {self.name}: {problem}") from problem
 
     def run(self, text):
@@ -84,6 +87,23 @@ class Command(gdb.Command):
         if not text:
             raise self.misused(f"{what} is missing")
         return number(text, f"mm {self.name}: {what}")
+
+
+    def tables(self, text):
+        """(the rest of the text, (root, levels)): the selected CPU's tables, or those that root=ADDRESS levels=N name.
+
+        None instead of the latter: the CPU does not page, and no others are named."""
+        text, named = re.sub(ROOT, "", text), dict(re.findall(ROOT, text))
+        levels = self.number(named["levels"], "levels") if "levels" in named else machine.levels()
+        if levels not in (4, 5) or "levels" in named and "root" not in named:
+            raise self.misused("levels= goes with root=, and is 4 or 5")
+        if "root" not in named:
+            return text.strip(), machine.tables() if machine.paging_on() else None
+        root = self.number(named["root"], "root")
+        found = root if root < 1 << 46 else machine.linear(root) or machine.translate(root)
+        if found is None or found % paging.PAGE:
+            raise self.misused(f"root={root:#x} is no table: it is {'not mapped' if found is None else 'not at the start of a page'}")
+        return text.strip(), (found, levels)
 
 
 def number(text, who):

@@ -25,6 +25,7 @@ One row a range, from 0 to 2^64 - 1, as the kernel's `layout` prints it: what th
 and then how much of it is mapped, in which pages. Last, how many frames the tables take."""
 
     name = "layout"
+    completes = gdb.COMPLETE_NONE
 
     def run(self, text):
         if text:
@@ -103,27 +104,38 @@ def image_sections():
 # Which area, which range
 
 class Places:
-    """What an address belongs to. While a walk over all entries goes on, see() each that is not present: then of()
-    need not search for areas."""
+    """What an address belongs to, by the areas that the tables (root, levels) have now, and by the plan."""
 
-    def __init__(self):
+    def __init__(self, tables=None):
         self.plan = whole_plan()
         self.starts = [r.start for r in self.plan]
         window = next(r for r in self.plan if r.name == "vmalloc")
         self.window = range(window.start, window.end)
-        self.area = None  # the last one seen
+        self.areas = find_areas(*(tables or machine.tables()), self.window)
+        self.guards = [area.start - 4096 for area in self.areas]
 
-    def see(self, va, value):
-        """An entry that is not present: from here on, areas are told by this descriptor, if it is one."""
-        self.area = words.area_of(value, va) or self.area
+    def behind_guard(self, va):
+        """The area whose guard is the nearest at or before va, or None."""
+        at = bisect.bisect_right(self.guards, va)
+        return self.areas[at - 1] if at and va in self.window else None
 
     def area_at(self, va):
-        """The area that va lies in, or None."""
-        if va not in self.window:
-            return None
-        if not self.area or not self.area.start <= va < words.area_end(self.area):
-            self.area = find_area(va, self.window.start) or self.area
-        return self.area if self.area and self.area.start <= va < words.area_end(self.area) else None
+        """The area that has a page at va, or None."""
+        area = self.behind_guard(va)
+        return area if area and area.start <= va < words.area_end(area) else None
+
+    def holding(self, va):
+        """As the kernel's find_vm_area: the area that va lies in, its guard page before it included; or None."""
+        area = self.behind_guard(va)
+        return area if area and va < words.area_end(area) else None
+
+    def near(self, va):
+        """As the kernel's area_near: the area to name for a stray address. A stack's guard is that stack's, below it;
+        of two others the one that ends here is meant: overruns are likelier."""
+        own = self.holding(va)
+        if own and own.kind == words.STACK:
+            return own
+        return self.holding((va & -4096) - 1) or own
 
     def range_at(self, va):
         return self.plan[bisect.bisect_right(self.starts, va) - 1]
@@ -136,25 +148,19 @@ class Places:
         return self.range_at(va).name
 
 
-    def holding(self, va):
-        """As the kernel's find_vm_area: the area that va lies in, its guard page before it included; or None."""
-        if va not in self.window:
-            return None
-        area = find_area(va, self.window.start)
-        return area if area and va < words.area_end(area) else None
-
-    def near(self, va):
-        """As the kernel's area_near: the area to name for a stray address. A stack's guard is that stack's, below it;
-        of two others the one that ends here is meant: overruns are likelier."""
-        own = self.holding(va)
-        if own and own.kind == words.STACK:
-            return own
-        return self.holding((va & -4096) - 1) or own
+def find_areas(root, levels, window):
+    """Every area of the window, by its descriptor, in rising order."""
+    found = []
+    for level, base, _, entries, _ in paging.tables(phys, root, levels, window[0], window[-1]):
+        if level == 1:
+            found += [words.area_of(value, base + i * 4096) for i, value in enumerate(entries)
+                      if value & words.AREA_TAG and not value & 1 and base + i * 4096 in window]
+    return found
 
 
-def about(va):
+def about(va, tables=None):
     """Lines that say what va belongs to: range and area, as the kernel's fault report does."""
-    places = Places()
+    places = Places(tables)
     r, area = places.range_at(va), places.near(va)
     lines = [f"  range  {r.name} 0x{r.start:x}-0x{r.end - 1:x}, then {places.range_at(r.end & paging.TOP).name}"]
     if area:
@@ -165,15 +171,3 @@ def about(va):
                   f"         {words.kind_name(area.kind)}, asked for by {words.code(area.caller)}",
                   f"  where  its byte {va - area.start}: {where}"]
     return lines
-
-
-def find_area(va, window):
-    """The area whose guard is the nearest at or before va, or None. Looks back in growing steps."""
-    root, levels = machine.tables()
-    for span in 1 << 21, 1 << 30, 1 << 39, 1 << 64:
-        lo = max(va - span, window)
-        found = [area for e in paging.entries(phys, root, levels, lo, va) if (area := words.area_of(e.value, e.va))
-                 and e.va <= va]
-        if found or lo == window:
-            return found[-1] if found else None
-    return None

@@ -10,7 +10,7 @@ from .layout import Places
 from .machine import Problem, phys
 
 RANGES = "all", "window", "direct", "vmemmap", "image"
-VIEWS = "each", "pieces", "gaps"
+VIEWS = "each", "pieces", "frames", "gaps"
 SIZES = {"4k": 1 << 12, "2m": 1 << 21, "1g": 1 << 30}
 TYPES = {"wc": 1, "uc": 3}
 RIGHTS = {"r--": 0, "rw-": paging.W, "r-x": paging.X, "rwx": paging.W | paging.X}  # exactly these
@@ -23,13 +23,14 @@ Filter = namedtuple("Filter", "kind value wanted")  # wanted False: it had a ! i
 class Map(Command):
     """show what is mapped: runs of neighbouring pages, or each page
 
-mm map [VA [LAST] | all | window | direct | vmemmap | image] [each | pieces] [gaps] [FILTER...]
+mm map [VA [LAST] | all | window | direct | vmemmap | image] [each | pieces | frames] [gaps] [FILTER...] [root=TABLE [levels=4|5]]
 
 Without an address the vmalloc window. VA: the area it lies in, or its page; VA LAST: from one to the other.
 A row is a run: pages of one size, side by side, of one area or range, with the same rights. "pieces" says in how many
 pieces of physical memory they lie. Another view:
 
     pieces   a row for each of these pieces
+    frames   these pieces in the order of physical addresses: who shares a frame with whom
     each     a row a page; the kernel's `map` prints the same
     gaps     also what is not mapped, and what the entries there say: guards, freed areas
 
@@ -43,10 +44,14 @@ A filter shows only such pages, ! in front of it only others:
     mm map direct 4K    what of the direct map is not in large pages
     mm map p each       the area that p points to, page by page"""
 
-    name, usage = "map", "[VA [LAST] | all | window | direct | vmemmap | image] [each | pieces] [gaps] [FILTER...]"
+    name = "map"
+    usage = ("[VA [LAST] | all | window | direct | vmemmap | image] [each | pieces | frames] [gaps] [FILTER...] "
+             "[root=TABLE [levels=4|5]]")
     words = (*RANGES, *VIEWS, *RIGHTS, *SOME, "4K", "2M", "1G", *TYPES, *words.KINDS[1:])
 
     def run(self, text):
+        text, tables = self.tables(text)
+        tables = tables or machine.tables()
         numbers, ranges, views, filters = [], [], set(), []
         for word in gdb.string_to_argv(text):
             if word in RANGES:
@@ -59,11 +64,11 @@ A filter shows only such pages, ! in front of it only others:
                 numbers.append(self.number(word, "an address, range or filter"))
         if len(numbers) > 2 or len(ranges) + bool(numbers) > 1:
             raise self.misused("more than one range")
-        if filters and "gaps" in views:
-            raise self.misused("filters choose among pages that are mapped, and gaps are not")
-        if {"each", "pieces"} <= views:
-            raise self.misused("'each' and 'pieces' are two views of the same")
-        tables, places = machine.tables(), Places()
+        if "gaps" in views and (filters or "frames" in views):
+            raise self.misused("filters and 'frames' are for pages that are mapped, and gaps are not")
+        if len(views - {"gaps"}) > 1:
+            raise self.misused(f"{' and '.join(sorted(views - {'gaps'}))} are views of the same: choose one")
+        places = Places(tables)
         lo, hi = wanted_range(places, numbers, *ranges)
         if hi < lo:
             raise self.misused(f"the range {lo:#x} to {hi:#x} is empty: its last byte lies before its first")
@@ -110,21 +115,18 @@ def rows(tables, places, lo, hi, views, filters):
     if filters:
         found = passing(found, places, filters)
     yield words.MAP_HEAD if "each" in views else RUN_HEAD
-    things = found if "each" in views else paging.runs(found, "pieces" in views)
+    things = found if "each" in views else paging.runs(found, bool({"pieces", "frames"} & views))
+    if "frames" in views:
+        things = sorted((run for run in things if type(run) is paging.Run), key=lambda run: (run.pa, run.va))
     if "gaps" in views:
         things = paging.with_gaps(things, lo, hi)
     yield from table(things, places, "each" in views)
 
 
 def passing(found, places, filters):
-    """Of these entries, those that are not present, for they tell areas, and those that all filters let pass."""
+    """Of these entries, the pages that all filters let pass."""
     tests = [(test_of(f, places), f.wanted) for f in filters]
-    for entry in found:
-        if not entry.value & paging.P:
-            places.see(entry.va, entry.value)
-            yield entry
-        elif all(test(entry) == wanted for test, wanted in tests):
-            yield entry
+    return (e for e in found if e.value & paging.P and all(test(e) == wanted for test, wanted in tests))
 
 
 def test_of(f, places):
@@ -151,8 +153,6 @@ def table(things, places, each):
             leaf = paging.leaf_of(thing)
             yield page_row(leaf, before if count else None, places)
             count, before = count + 1, leaf.pa
-        else:
-            places.see(thing.va, thing.value)
     yield f"{count} mappings" if each else f"{count} mappings in {words.number(lines, 'run')}, {words.size(size)}"
 
 
@@ -171,7 +171,6 @@ def run_row(run, places):
 def gap_rows(gap, places):
     """What is not mapped: how much, and what it is, a row for each range or area that it lies in."""
     if gap.value:
-        places.see(gap.va, gap.value)
         yield gap_row(gap.va, gap.bytes, words.entry(gap.value, gap.level))
         return
     at, end = gap.va, gap.va + gap.bytes
@@ -212,15 +211,11 @@ Alias()
 
 def aliases(pa):
     """The lines of `mm alias`."""
-    places, count, before = Places(), 0, None
+    tables = machine.tables()
+    places, count = Places(tables), 0
     yield words.MAP_HEAD
-    for entry in paging.entries(phys, *machine.tables()):
-        if not entry.value & paging.P:
-            places.see(entry.va, entry.value)
-            continue
-        offset = pa - paging.address(entry.value, entry.level)
-        if 0 <= offset < paging.level_bytes(entry.level):
-            leaf = paging.leaf_of(entry)
-            yield page_row(leaf._replace(va=leaf.va + offset, pa=pa), before, places)
-            count, before = count + 1, pa
+    for leaf in paging.leaves(phys, *tables):
+        if 0 <= pa - leaf.pa < leaf.bytes:
+            yield page_row(leaf._replace(va=leaf.va + pa - leaf.pa, pa=pa), pa if count else None, places)
+            count += 1
     yield f"{count} mappings"

@@ -21,6 +21,7 @@ ADDRESS = 0x000FFFFFFFFFF000
 X = 1  # in rights: NX turned round; it shares no bit with W and U
 ALL_RIGHTS = W | U | X
 TOP = (1 << 64) - 1
+MOST_TABLES = 1 << 17  # 512 MiB of them: more than that are spoilt ones, that lead all over memory
 NAMES = "?", "PT", "PD", "PDPT", "PML4", "PML5"
 RIGHTS = ["r" + "-w"[bool(n & W)] + "-x"[n & X] + ("u" if n & U else "") for n in range(8)]
 
@@ -29,6 +30,10 @@ Entry = namedtuple("Entry", "va level at value rights")  # not all zero; at: whe
 Leaf = namedtuple("Leaf", "va pa bytes value rights")
 Run = namedtuple("Run", "va pa bytes pages pieces value rights")  # bytes: of one page; value: of its first
 Gap = namedtuple("Gap", "va bytes value level")  # value: what the entry notes there; 0: entries are empty, or none are there
+
+
+class Spoilt(Exception):
+    """What hangs together as page tables cannot be meant so."""
 
 
 def level_bytes(level):
@@ -136,12 +141,14 @@ def translate(phys, root, levels, va):
 
 def tables(phys, root, levels, lo=0, hi=TOP):
     """(level, address where it begins to serve, where it lies, 512 entries, rights of the way to it) of each table
-    that serves anything in [lo, hi], in rising order of addresses, each before those that it leads to. A table that
-    leads to one on the way to itself (as some systems do, on purpose) is not followed there again."""
-    lo, hi = clip(lo, levels), clip(hi, levels, up=False)
-    if lo > hi:
-        return
-    yield from _tables(phys, root & ADDRESS, levels, levels, 0, fold(lo, levels), fold(hi, levels), ALL_RIGHTS, ())
+    that serves anything in [lo, hi], in rising order of addresses, each before those that it leads to."""
+    return Scan(phys, levels, lo, hi).tables(root & ADDRESS, levels, 0, ALL_RIGHTS)
+
+
+def entries(phys, root, levels, lo=0, hi=TOP):
+    """Every Entry that serves anything in [lo, hi] and does not lead to a table: leaves, and notes (not present,
+    but not all zero). In rising order of addresses."""
+    return Scan(phys, levels, lo, hi).entries(root & ADDRESS, levels, 0, ALL_RIGHTS)
 
 
 def clip(va, levels, up=True):
@@ -150,49 +157,64 @@ def clip(va, levels, up=True):
     return va if canonical(va, levels) else -half & TOP if up else half - 1
 
 
-def _tables(phys, pa, level, levels, base, lo, hi, rights, above):
-    words = read_table(phys, pa)
-    yield level, unfold(base, levels), pa, words, rights
-    if level == 1:
-        return
-    each = level_bytes(level)
-    first, last = max(lo - base, 0) // each, min((hi - base) // each, ENTRIES - 1)
-    above += pa,
-    for index in range(first, last + 1):
-        value = words[index]
-        if value & (P | PS) == P and value & ADDRESS not in above:
-            yield from _tables(phys, value & ADDRESS, level - 1, levels, base + index * each, lo, hi,
-                               rights & rights_of(value), above)
+class Scan:
+    """One way down all tables that serve a range. Addresses are folded: the two halves are neighbours. A table that
+    leads to one on the way to itself (as some systems do, on purpose) is not followed there again."""
 
+    def __init__(self, phys, levels, lo, hi):
+        self.phys, self.levels, self.seen, self.above = phys, levels, 0, []
+        self.lo, self.hi = clip(lo, levels), clip(hi, levels, up=False)
+        self.empty = self.lo > self.hi
+        self.lo, self.hi = fold(self.lo, levels), fold(self.hi, levels)
 
-def entries(phys, root, levels, lo=0, hi=TOP):
-    """Every Entry that serves anything in [lo, hi] and does not lead to a table: leaves, and notes (not present,
-    but not all zero). In rising order of addresses."""
-    lo, hi = clip(lo, levels), clip(hi, levels, up=False)
-    if lo > hi:
-        return iter(())
-    return _entries(phys, root & ADDRESS, levels, levels, 0, fold(lo, levels), fold(hi, levels), ALL_RIGHTS, ())
+    def read(self, pa):
+        self.seen += 1
+        if self.seen > MOST_TABLES:
+            raise Spoilt(f"more than {MOST_TABLES} page tables: those that lead to {pa:#x} are spoilt")
+        return read_table(self.phys, pa)
 
+    def indexes(self, base, level):
+        """Of the table that serves from base on, the entries that serve any of the range."""
+        each = level_bytes(level)
+        return range(max(self.lo - base, 0) // each, min((self.hi - base) // each, ENTRIES - 1) + 1)
 
-def _entries(phys, pa, level, levels, base, lo, hi, rights, above):
-    words = read_table(phys, pa)
-    each = level_bytes(level)
-    first, last = max(lo - base, 0) // each, min((hi - base) // each, ENTRIES - 1)
-    if level == 1:
-        start, new = unfold(base, levels), tuple.__new__
-        yield from [new(Entry, (start + i * PAGE, 1, pa + 8 * i, e, rights & (e & 6 | (e >> 63 ^ 1))))
-                    for i, e in enumerate(words) if e and first <= i <= last]
-        return
-    above += pa,
-    for index in range(first, last + 1):
-        value = words[index]
-        if not value:
-            continue
-        here = base + index * each
-        if value & (P | PS) != P:
-            yield Entry(unfold(here, levels), level, pa + 8 * index, value, rights & rights_of(value))
-        elif value & ADDRESS not in above:
-            yield from _entries(phys, value & ADDRESS, level - 1, levels, here, lo, hi, rights & rights_of(value), above)
+    def tables(self, pa, level, base, rights):
+        if self.empty:
+            return
+        words = self.read(pa)
+        yield level, unfold(base, self.levels), pa, words, rights
+        if level == 1:
+            return
+        self.above.append(pa)
+        for index in self.indexes(base, level):
+            value, here = words[index], base + index * level_bytes(level)
+            if value & (P | PS) == P and value & ADDRESS not in self.above:
+                yield from self.tables(value & ADDRESS, level - 1, here, rights & rights_of(value))
+        self.above.pop()
+
+    def entries(self, pa, level, base, rights):
+        if self.empty:
+            return ()
+        words = self.read(pa)
+        return (self.last_entries if level == 1 else self.upper_entries)(pa, level, base, rights, words)
+
+    def last_entries(self, pa, _level, base, rights, words):
+        wanted, start, new = self.indexes(base, 1), unfold(base, self.levels), tuple.__new__
+        return [new(Entry, (start + i * PAGE, 1, pa + 8 * i, e, rights & (e & 6 | (e >> 63 ^ 1))))
+                for i, e in enumerate(words) if e and i in wanted]
+
+    def upper_entries(self, pa, level, base, rights, words):
+        each = level_bytes(level)
+        self.above.append(pa)
+        for index in self.indexes(base, level):
+            value, here = words[index], base + index * each
+            if not value:
+                continue
+            if value & (P | PS) != P:
+                yield Entry(unfold(here, self.levels), level, pa + 8 * index, value, rights & rights_of(value))
+            elif value & ADDRESS not in self.above:
+                yield from self.entries(value & ADDRESS, level - 1, here, rights & rights_of(value))
+        self.above.pop()
 
 
 def leaves(phys, root, levels, lo=0, hi=TOP):

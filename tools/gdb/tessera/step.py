@@ -7,25 +7,25 @@ import tty
 
 import gdb
 
-from . import machine, paging, words
+from . import paging, words
 from .command import Command, is_terminal, write
 from .machine import phys
-from .walk import paging_off, rights
+from .walk import paging_off, rights, where
 
 
 class Step(Command):
     """walk to an address one level at a time, as the CPU does
 
-mm step VA
+mm step VA [root=TABLE [levels=4|5]]
 
 Shows how the CPU cuts the address into pieces, and then each of its reads: which entry it takes, where that lies, what
 it says, and what is permitted so far. At a terminal it waits for a key after each level: q ends it, any other goes on."""
 
-    name, usage = "step", "VA"
+    name, usage = "step", "VA [root=TABLE [levels=4|5]]"
 
     def run(self, text):
-        va = self.number(text, "an address")
-        for part in parts(va):
+        text, tables = self.tables(text)
+        for part in parts(self.number(text, "an address"), tables):
             write(part)
             if is_terminal() and not go_on():
                 break
@@ -51,14 +51,13 @@ def go_on():
     return key not in (b"q", b"Q", b"\x03", b"\x04", b"")
 
 
-def parts(va):
+def parts(va, tables):
     """Lists of lines, one for each thing that the CPU does."""
-    r = machine.registers()
-    if not r.cr0 & machine.CR0_PG:
+    if not tables:
         yield paging_off(va)
         return
-    root, levels = machine.tables()
-    yield cut(va, r, root, levels)
+    root, levels = tables
+    yield cut(va, root, levels)
     if not paging.canonical(va, levels):
         yield ["The CPU does not even begin: the bits above the cut are not copies of the highest one in it",
                "(not canonical), so it raises #GP, or #SS for a stack."]
@@ -71,7 +70,7 @@ def parts(va):
     yield end(va, steps)
 
 
-def cut(va, r, root, levels):
+def cut(va, root, levels):
     """The address in binary, a piece a level."""
     bits = f"{va:064b}"
     pieces = [("copies", 63, 12 + 9 * levels)] + \
@@ -81,7 +80,7 @@ def cut(va, r, root, levels):
         lambda p: p[0], lambda p: bits[63 - p[1]:64 - p[2]], lambda p: f"{p[1]}-{p[2]}"))
     return [f"0x{va:016x}, cut as the CPU cuts it ({levels} levels):",
             "  " + "  ".join(digits).rstrip(), "  " + "  ".join(names).rstrip(), "  " + "  ".join(places).rstrip(),
-            f"CR3 holds {r.cr3:#x}: the first table, the {paging.NAMES[levels]}, lies at physical {root:#x}."]
+            f"By {where(root)} the first table, the {paging.NAMES[levels]}, lies at physical {root:#x}."]
 
 
 def read(va, step, table, so_far):

@@ -13,37 +13,45 @@ HEAD = "  table index  bits   entry at       holds               bits set       
 class Walk(Command):
     """show the page walk to an address, a line a level
 
-mm walk VA
+mm walk VA [root=TABLE [levels=4|5]]
 
 For each level: the bits of the address that choose the entry, the entry's physical address, what it holds, which of
 its bits are set, and what that means: the next table, a page, nothing, or what the kernel notes where nothing is
 mapped (an area's descriptor in its guard page). Then what all levels together permit, the physical address, and the
-area. The walk is the selected CPU's: `thread 2`, then `mm walk`, asks another one.
+area. The walk is the selected CPU's: `thread 2`, then `mm walk`, asks another one. Or it begins at a table of your
+choice, in use or not.
 
     mm walk p              where a pointer leads
     mm walk $cr2           the address of the last page fault
-    mm walk &address_map   a variable's"""
+    mm walk &address_map   a variable's
+    mm walk 0x100000 root=&early_root    where boot's tables will lead, before paging is on"""
 
-    name, usage = "walk", "VA"
+    name, usage = "walk", "VA [root=TABLE [levels=4|5]]"
 
     def run(self, text):
-        write(report(self.number(text, "an address")))
+        text, tables = self.tables(text)
+        write(report(self.number(text, "an address"), tables))
 
 
 Walk()
 
 
-def report(va):
-    """The lines of `mm walk`."""
-    r = machine.registers()
-    if not r.cr0 & machine.CR0_PG:
+def report(va, tables):
+    """The lines of `mm walk`; tables: (root, levels), None: paging is off."""
+    if not tables:
         return paging_off(va)
-    root, levels = machine.tables()
+    root, levels = tables
     steps = list(paging.walk(phys, root, levels, va))
-    lines = [f"{va:#x}: {levels} levels, from CR3 {r.cr3:#x}"]
+    lines = [f"{va:#x}: {levels} levels, from {where(root)}"]
     if not paging.canonical(va, levels):
         lines += ["  not canonical: the CPU refuses it without this walk of its lower bits"]
-    return lines + [HEAD] + [line(step) for step in steps] + outcome(va, steps, levels) + about(va)
+    return lines + [HEAD] + [line(step) for step in steps] + outcome(va, steps, levels) + about(va, tables)
+
+
+def where(root):
+    """What leads to the top table: CR3, or a person."""
+    r = machine.registers()
+    return f"CR3 {r.cr3:#x}" if r.cr0 & machine.CR0_PG and r.cr3 & paging.ADDRESS == root else f"the table {root:#x}"
 
 
 def paging_off(va):
