@@ -17,13 +17,12 @@ def pytest_configure(config):
         raise pytest.UsageError(f"{ELF} is not built: run `make` first")
 
 
-@pytest.fixture
-def debug(tmp_path):
-    """debug(reset=True, LA57=1, …): a Debugged; all are gone when the test ends."""
+def machines_in(path):
+    """start(reset=True, LA57=1, …): a Debugged; all are gone when whoever asked is done."""
     machines = []
 
     def start(**variables):
-        folder = tmp_path / str(len(machines))
+        folder = path / str(len(machines))
         folder.mkdir()
         machines.append(Debugged(folder, **variables))
         return machines[-1]
@@ -31,3 +30,15 @@ def debug(tmp_path):
     yield start
     for guest in machines:
         guest.__exit__()
+
+
+@pytest.fixture
+def debug(tmp_path):
+    """Machines of one test."""
+    yield from machines_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def module_debug(tmp_path_factory):
+    """Machines that all tests of a file share."""
+    yield from machines_in(tmp_path_factory.mktemp("machines"))

@@ -1,0 +1,156 @@
+"""Is the memory manager sound? What mm/check.c asks inside the kernel, asked from outside, of memory alone, and more.
+
+The kernel's own audit runs in the kernel: it empties magazines first, trusts the lists it walks, and panics or hangs
+where they are broken. This one changes nothing, reads every book there is and compares each with all others:
+
+    frames.py   struct pages, free lists, magazines
+    tables.py   page tables, what they permit, the direct map, the image
+    window.py   descriptors, free addresses, stocks, whose frames are mapped
+    slab.py     bits, marks, magazines, lists
+
+A finding says what is wrong, where, and with which values. One broken link often has more than one consequence; the
+parts come in the order in which they stand on each other, so read the first finding first.
+"""
+
+import inspect
+from collections import Counter, namedtuple
+
+import gdb
+
+from .. import words
+from ..state import Broken, busy
+from ..state.frames import MAX_ORDER
+from . import frames, slab, tables, window
+
+SHOWN = 8  # of findings of one kind, unless all are asked for
+
+Finding = namedtuple("Finding", "part kind text")
+
+
+class Audit:
+    """One look at everything. findings: what is wrong; notes: what was under way, or not looked at."""
+
+    def __init__(self, state):
+        self.state, self.findings, self.notes = state, [], []
+        self.inside, self.cr3s = busy.cpus()
+        self.held = []
+        for self.part, look in (("locks", self.locks), ("frames", self.frames), ("tables", self.tables),
+                                ("slab", self.slab), ("window", self.window)):
+            try:
+                look()
+            except Broken as problem:
+                self.wrong(f"{problem}: the rest of this part was not looked at")
+
+    def locks(self):
+        self.held = busy.locks(self.state)
+
+    def frames(self):
+        self.audit(frames, self.has_frames())
+
+    def tables(self):
+        self.audit(tables, self.has_tables())
+
+    def slab(self):
+        self.audit(slab, self.has_slab())
+
+    def window(self):
+        self.audit(window, self.has_window())
+
+    def audit(self, part, is_there):
+        """Look at a part, if it is there yet."""
+        if is_there:
+            part.audit(self)
+        else:
+            self.notes.append(f"{self.part}: not there yet, mm_init() is still to make it")
+
+    # What there is
+
+    def has_tables(self):
+        return self.state.tree.root is not None
+
+    def has_frames(self):
+        return self.has_tables() and self.state.number("nr_frames", "page_alloc.c") != 0
+
+    def has_slab(self):
+        return self.has_frames() and bool(self.state.slabs.caches)
+
+    def has_window(self):
+        return self.has_slab() and bool(self.state.window.root) and bool(self.state.window.cpus_with_stock)
+
+    @property
+    def has_kasan(self):
+        """Is it a kernel under KASAN? Then there is shadow, with tables and frames of its own."""
+        return gdb.lookup_global_symbol("kasan_ready") is not None
+
+    def is_shadow_table(self, pa):
+        """A table of the shadow's lies in a frame of KASAN's."""
+        return self.has_kasan and any(t.pa == pa and t.va >= 0xFFFFC00000000000 for t in self.state.tree.tables)
+
+    def roots(self):
+        """(CPU, CR3) of those that walk tables in long mode and run our kernel."""
+        return [(cpu, cr3) for cpu, cr3 in self.cr3s if cpu < self.state.nr_cpus]
+
+    # What is wrong
+
+    def wrong(self, text, caller=None):
+        """Something is. Its kind is the line of code that says so."""
+        caller = caller or inspect.currentframe().f_back
+        self.findings.append(Finding(self.part, (caller.f_code.co_filename, caller.f_lineno), text))
+
+    def equal(self, what, counted, recorded, who="the kernel"):
+        if counted != recorded:
+            self.wrong(f"{what}: there are {counted}, {who} counts {recorded}", inspect.currentframe().f_back)
+
+    def lines(self, every=False):
+        """The findings as text; of many of a kind the first few."""
+        seen = Counter()
+        for finding in self.findings:
+            seen[finding.kind] += 1
+            if every or seen[finding.kind] <= SHOWN:
+                yield f"{finding.part}: {finding.text}"
+            elif seen[finding.kind] == SHOWN + 1:
+                more = sum(f.kind == finding.kind for f in self.findings) - SHOWN
+                yield f"{finding.part}: … and {more} more like this: `mm check all` shows them"
+
+    def under_way(self):
+        """Who holds what, and where CPUs are: complaints may be only due to that."""
+        for lock in self.held:
+            here = next((i for i in self.inside if i.cpu == lock.cpu), None)
+            place = f" in {here.function}(), {here.file}:{here.line}" if here else ""
+            yield (f"CPU {lock.cpu} holds the lock '{lock.name}'{place}: what is said of "
+                   f"{' and '.join(lock.parts)} may be only due to that")
+        holders = {lock.cpu for lock in self.held}
+        for here in self.inside:
+            if here.cpu not in holders:
+                by = f", called from {here.outer}()" if here.outer != here.function else ""
+                yield (f"CPU {here.cpu} is in {here.function}(), {here.file}:{here.line}{by}: what it has in hand "
+                       "is in no book, and may look lost")
+
+    # Words that several parts use
+
+    def frame(self, pfn):
+        """A frame, and what its struct page says."""
+        page = self.state.frames.page(pfn)
+        return f"frame {pfn:#x} ({self.state.frames.state_of(pfn)}{self.asked(page)})" if page else \
+            f"frame {pfn:#x}, which is no RAM,"
+
+    def asked(self, page):
+        """Who asked last, where the struct page says it."""
+        named = self.state.frames.names.get(page.state) not in ("tail", "reserved", "slab")
+        return f", last asked for by {words.code(self.state.map.image + page.owner)}" if named and page.owner else ""
+
+    def lost(self, heads, where):
+        """Blocks that no book leads to: a finding for each who asked for some."""
+        groups = {}
+        for pfn in heads:
+            page = self.state.frames.page(pfn)
+            some = groups.setdefault((self.state.frames.names.get(page.state, "?"), self.asked(page)), [])
+            some += range(pfn, pfn + (1 << min(page.order, MAX_ORDER)))
+        for (word, asked), some in groups.items():
+            self.wrong(f"leaked: {words.number(len(some), 'frame')} of state {word}{asked}, {where}: {self.runs(some)}")
+
+    def runs(self, pfns, most=12):
+        """"0x5, 0x9-0xc"."""
+        every = self.state.frames.runs(pfns)
+        text = ", ".join(f"{a:#x}" if a == b else f"{a:#x}-{b:#x}" for a, b in every[:most])
+        return text + (f", … ({len(every)} runs)" if len(every) > most else "")
