@@ -22,6 +22,11 @@ void __wrap_lock_released(struct spinlock *lock);
 void __real_mm_init(const struct memmap *map, const struct mm_options *options);
 void __wrap_mm_init(const struct memmap *map, const struct mm_options *options);
 
+void __real_report_trap(void);
+void __wrap_report_trap(void);
+void __real_cpu_serve(void);
+void __wrap_cpu_serve(void);
+
 const struct lab_stub *stub_hit;
 
 /* Where CPU 0 goes on when a stub stops it. */
@@ -78,9 +83,6 @@ static void let_go_of_locks(void)
 		spin_unlock(held[cpu].lock[held[cpu].nr - 1], irq_save());
 }
 
-void __real_report_trap(void);
-void __wrap_report_trap(void);
-
 /* Of a panic that is caught. A report may need locks; where there is no mm/, faults are no news. */
 void __wrap_report_trap(void)
 {
@@ -111,10 +113,10 @@ _Noreturn void lab_stub(const struct lab_stub *stub)
 	char text[STUB_TEXT];
 
 	let_go_of_locks();
+	stub_hit = stub;
 	stubs_hit++;
 	if (cpu || held[0].catchers || interrupt_depth() || !place)
 		panic("%s", stub_text(text, stub));
-	stub_hit = stub;
 	__builtin_longjmp(place->at, 1);
 }
 
@@ -134,6 +136,32 @@ noinline bool stub_stops(void (*fn)(void *), void *arg)
 	irq_save();
 	irq_restore(here.flags);
 	return true;
+}
+
+/*
+ * What a stub broke off may be waited for, in vain: mm/ has marks of its own for work under way. Who
+ * waits for long then gives up, and there is no mm/ any more. On CPU 0.
+ */
+#define PATIENCE (1ul << 32)  /* cycles */
+#define PAUSE (PATIENCE / 16) /* who comes back later than that does not wait */
+
+void __wrap_cpu_serve(void)
+{
+	static u64 since, last;
+	static char text[STUB_TEXT];
+	u64 now = cycles();
+
+	__real_cpu_serve();
+	if (!stub_hit || cpu_id())
+		return;
+	if (now - last > PAUSE)
+		since = now;
+	last = now;
+	if (now - since < PATIENCE)
+		return;
+	stubs_hit++;
+	mm_down = stub_text(text, stub_hit);
+	panic("%s\n  it was called in the midst of work that is waited for", mm_down);
 }
 
 struct init {

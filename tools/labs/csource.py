@@ -47,7 +47,7 @@ def request(text):
 def span(lines, tag):
     """The definition that a tag is of: with what stands on lines before its name, and its comment."""
     start = tag["line"] - 1
-    while start and continues(lines[start - 1]):
+    while start and continues(lines[start - 1]) and not lines[max(start - 2, 0)].endswith("\\"):
         start -= 1
     end = tag.get("end", tag["line"])
     while tag["kind"] == "macro" and lines[end - 1].endswith("\\"):

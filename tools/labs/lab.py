@@ -119,7 +119,7 @@ def read_wrong(lab, path):
         if colon and name in ("loses", "hint", "thought"):
             fields[name] = rest.strip()
         elif fields:
-            fields[list(fields)[-1]] += " " + line
+            fields[list(fields)[-1]] = (fields[list(fields)[-1]] + " " + line).strip()
     if set(fields) != {"loses", "hint", "thought"} or not all(fields.values()):
         raise LabError(f"{path}: the head comment must say loses:, hint: and thought:; tools/labs/lab.py shows the format")
     loses = set()

@@ -1,0 +1,59 @@
+"""A kernel with holes: it boots to a prompt, and a function that nobody wrote ends only what called it."""
+
+import os
+import subprocess
+
+import csource
+import lab as labs
+import pytest
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """A lab's tree that boots: put_block(), which is called with a lock held, and vmap() are missing."""
+    out = tmp_path_factory.mktemp("holes") / "tree"
+    lab = labs.lab_by_number("1")
+    texts = labs.sources(lab)
+    texts["mm/vmap.c"] = (labs.TREE / "mm/vmap.c").read_text(encoding="utf-8")
+    for file, name in (("mm/page_alloc.c", "put_block"), ("mm/vmap.c", "vmap")):
+        texts[file] = csource.with_body(texts[file], name, lambda signature, name=name: labs.stub_body(lab, signature, name))
+    labs.write_tree(lab, out, texts)
+    subprocess.run(["make", "-s", "-C", out, "-j4", "build/tessera-check.elf"], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def run(tree, lines="", **variables):
+    environ = os.environ | {"BOOT": "direct", "KERNEL": "build/tessera-check.elf", "APPEND": ""} | variables
+    done = subprocess.run(["tools/run"], cwd=tree, env=environ, input=lines, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def test_the_prompt_lists_what_is_missing(tree):
+    status, said = run(tree)
+    put, vmap = said.index("  put_block            mm/page_alloc.c:"), said.index("  vmap                 mm/vmap.c:")
+    assert status == 0 and said.index("Lab 1, Frames. Yours to write:") < put < vmap < said.index("tessera> ")
+
+
+def test_a_command_that_meets_a_hole_ends_and_the_prompt_lives(tree):
+    _, said = run(tree, "buddy\nbuddy\nkmalloc 100\nlab\n")
+    assert said.count("Stopped: lab 1: put_block is yours to write\n  mm/page_alloc.c:") == 2  # and its lock was let go of
+    assert "physical 0x" in said[said.index("tessera> kmalloc"):]
+    assert "vmap.c:" in said[said.index("tessera> lab"):]
+
+
+def test_a_word_that_meets_a_hole_fails_and_the_next_is_done(tree):
+    status, said = run(tree, APPEND="test=family/vmap_of_frames test=words/defaults exit")
+    assert status == 1 and "ok 1 words/defaults" in said
+
+
+def test_under_test_a_hole_fails_its_tests_and_the_prompt_lives(tree):
+    _, said = run(tree, "test memmap/\nkmalloc 100\n")
+    tests = said[said.index("tessera> test"):said.index("tessera> kmalloc")]
+    assert tests.count("\nnot ok ") == int(tests.split("1..")[1].split()[0])  # the runner itself needs it, before each
+    assert "lab 1: put_block is yours to write\n#   mm/page_alloc.c:" in tests
+    assert "physical 0x" in said[said.index("tessera> kmalloc"):]
+
+
+def test_a_panic_at_the_prompt_still_stops_the_machine(tree):
+    status, said = run(tree, "overflow\n")
+    assert status == 1 and "PANIC #DF" in said and "called from, innermost first:" in said
