@@ -23,6 +23,10 @@ on = $(filter-out 0,$(1))
 $(foreach name,CHECK KASAN UBSAN V WERROR LEAN,$(if $(filter-out 0 1,$($(name)))$(word 2,$($(name))),\
 	$(error $(name)=$($(name)): $(name) must be 0 or 1)))
 
+ifneq ($(filter gdb gdb-server,$(MAKECMDGOALS)),)
+BOOT ?= direct
+export BOOT
+endif
 SANITIZED := $(if $(call on,$(KASAN)),-kasan,$(if $(call on,$(UBSAN)),-ubsan))
 KERNEL ?= build/tessera$(or $(SANITIZED),$(if $(call on,$(CHECK)),-check)).elf
 CHECKED := $(if $(SANITIZED),$(KERNEL),build/tessera-check.elf)
@@ -137,9 +141,19 @@ bench-smp: build/tessera.elf ## how much 1, 2 and 4 CPUs do at once, here and on
 machines: build/tessera.elf build/tessera.iso ## boot on some hundred different machines; writes docs/machines.md
 	$(Q)/usr/bin/python3 -B tests/machines/machines.py $(CELLS)
 
+# gdb with our commands, as far as it is the same for all; its file is not rebuilt for a core.
+START_GDB = gdb -q -iex 'add-auto-load-safe-path build' $(KERNEL) -x tools/gdb/tessera-gdb.py -ex
 .PHONY: gdb
-gdb: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## QEMU stopped at the first instruction, and gdb; see build/run/console.txt
-	$(Q)gdb -q -iex 'add-auto-load-safe-path build' $(KERNEL) -ex 'target remote | GDB=1 exec tools/run'
+gdb: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## gdb on a machine stopped at its first instruction; BREAK=vmalloc GDBFLAGS="-x file"
+	$(Q)$(START_GDB) 'python tessera.session.start()' $(GDBFLAGS)
+
+.PHONY: gdb-server
+gdb-server: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## the same for another front end: says how to connect; PORT=1234
+	$(Q)GDB=server tools/run
+
+.PHONY: core
+core: tools-are-here $(filter build/%,$(KERNEL)-gdb.py) ## gdb on build/run/core, which make run CORE=1 leaves
+	$(Q)$(START_GDB) 'python tessera.session.start_core()' $(GDBFLAGS)
 
 .PHONY: iso
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
@@ -179,6 +193,7 @@ clean: ## remove all that was built
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo 'variables: MEM=256M CPUS=2 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
+	@echo '  BREAK=function GDBFLAGS="..." PORT=number TUI=0|1 CORE=1 (leave build/run/core)'
 	@echo '  ACCEL=tcg CHECK=1 KASAN=1 UBSAN=1 CC=clang V=1 LEAN=0|1 (is a lean Linux measured, too?)'
 	@echo '  APPEND="words for the kernel", see docs/kernel-words.md'
 

@@ -16,7 +16,7 @@ from . import paging
 IMAGE_BASE = 0xFFFFFFFF80000000  # linker.ld: virtual = physical + this
 PHYSICAL = 1 << 60  # not canonical: nothing is ever mapped there
 CR0_PG, CR4_PAE, CR4_LA57 = 1 << 31, 1 << 5, 1 << 12
-LOAD, NOTE = 1, 4
+LOAD, NOTE, X86_64 = 1, 4, 62  # what an ELF file calls them
 MOST = 1 << 20  # leaves: tables that hold more are spoilt
 
 Registers = namedtuple("Registers", "cr0 cr2 cr3 cr4 efer")
@@ -35,18 +35,12 @@ class Core:
         if self.file[:4] != b"\x7fELF" or self.file[16] != 4:
             raise ValueError(f"{path} is no core: it is no ELF file of that kind")
         if self.file[4] != 2:
-            raise ValueError(f"{path} was written while CPU 0 was not in long mode: a core for 32 bits, which these commands\n"
-                             "  do not read. `make gdb` shows the machine at such a time")
-        self.headers = self.read_headers()
+            raise ValueError(f"{path} is a core for 32 bits; QEMU of version 7 and later writes none such")
+        self.machine = struct.unpack_from("<H", self.file, 18)[0]
+        self.headers = elf_headers(self.file)
         self.pieces = [(h.pa, h.pa + h.in_file, h.at) for h in self.headers if h.kind == LOAD and not is_view(h)]
         self.cpus = [data for h in self.headers if h.kind == NOTE
                      for name, data in self.notes(h.at, h.at + h.in_file) if name == b"QEMU"]
-
-    def read_headers(self):
-        table, sections, size, count = *struct.unpack_from("<QQ", self.file, 32), *struct.unpack_from("<HH", self.file, 54)
-        if count == 0xFFFF:  # too many for 16 bits: the first section's sh_info has the number
-            count = struct.unpack_from("<I", self.file, sections + 44)[0]
-        return [Header(*HEADER.unpack_from(self.file, table + i * size)) for i in range(count)]
 
     def notes(self, at, end):
         """(name, contents) of each note."""
@@ -97,6 +91,14 @@ class Core:
         return next(at + pa - start for start, end, at in self.pieces if start <= pa < end)
 
 
+def elf_headers(file):
+    """The program headers in the bytes of an ELF file."""
+    table, sections, size, count = *struct.unpack_from("<QQ", file, 32), *struct.unpack_from("<HH", file, 54)
+    if count == 0xFFFF:  # too many for 16 bits: the first section's sh_info has the number
+        count = struct.unpack_from("<I", file, sections + 44)[0]
+    return [Header(*HEADER.unpack_from(file, table + i * size)) for i in range(count)]
+
+
 def is_view(header):
     """One that map_virtual() added."""
     return header.kind == LOAD and header.va not in (header.pa, PHYSICAL + header.pa)
@@ -122,7 +124,32 @@ def map_virtual(path):
     physical = [h._replace(va=PHYSICAL + h.pa) if h.kind == LOAD and core.tables() else h for h in core.headers]
     os.chmod(path, 0o600)  # QEMU makes it read-only
     with open(path, "r+b") as file:
+        if core.machine != X86_64:
+            physical[0] = write_notes(file, core)
         write_headers(file, physical + views)
+
+
+def write_notes(file, core):
+    """CPU 0 was not in long mode, and QEMU wrote notes for gdb of a 32-bit CPU; but our kernel's ELF file is for 64."""
+    notes = b"".join([note(b"CORE", 1, status(cpu, state)) for cpu, state in enumerate(core.cpus)] +
+                     [note(b"QEMU", 0, state) for state in core.cpus])
+    at = file.seek(0, os.SEEK_END)
+    file.write(notes)
+    return Header(NOTE, 0, at, 0, 0, len(notes), len(notes), 0)
+
+
+def note(name, kind, data):
+    def padded(text):
+        return text + bytes(-len(text) % 4)
+    return struct.pack("<III", len(name) + 1, len(data), kind) + padded(name + b"\0") + padded(data)
+
+
+def status(cpu, state):
+    """A CPU's registers from QEMU's note, as Linux's struct elf_prstatus has them: NT_PRSTATUS."""
+    rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, *high, rip, flags = struct.unpack_from("<18Q", state, 8)
+    cs, ds, es, fs, gs, ss = struct.unpack_from("<" + "I20x" * 6, state, 8 + 18 * 8)
+    registers = *reversed(high[4:]), rbp, rbx, *reversed(high[:4]), rax, rcx, rdx, rsi, rdi, 0, rip, cs, flags, rsp, ss, 0, 0, ds, es, fs, gs
+    return struct.pack("<32xI76x27Q8x", cpu + 1, *registers)
 
 
 def write_headers(file, headers):
@@ -132,8 +159,7 @@ def write_headers(file, headers):
     section = struct.pack("<IIQQQQIIQQ", 0, 0, 0, 0, 0, 0, 0, len(headers), 0, 0)
     file.write(section + b"".join(HEADER.pack(*h) for h in headers))
     file.seek(0)
-    elf = list(ELF_HEADER.unpack(file.read(ELF_HEADER.size)))
-    elf[5], elf[6] = start + len(section), start  # e_phoff, e_shoff
-    elf[10], elf[11], elf[12], elf[13] = min(len(headers), 0xFFFF), len(section), 1, 0
+    ident, kind, _, version, entry, _, _, flags, size, *_ = ELF_HEADER.unpack(file.read(ELF_HEADER.size))
     file.seek(0)
-    file.write(ELF_HEADER.pack(*elf))
+    file.write(ELF_HEADER.pack(ident, kind, X86_64, version, entry, start + len(section), start, flags, size, HEADER.size,
+                               min(len(headers), 0xFFFF), len(section), 1, 0))
