@@ -95,7 +95,7 @@ The kernel reads it, and Enter behind it, as soon as it runs and asks for it: `c
     name, usage, completes = "type", "[TEXT]", gdb.COMPLETE_NONE
 
     def run(self, text):
-        path = os.path.join(rundir(), "com1.in")
+        path = os.path.join(rundir(), "typed")
         try:
             keys = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         except OSError as problem:
@@ -186,6 +186,33 @@ for command in Boot, Type, Save, Open:
     command()
 
 
+# A machine that is off: it powered off, or a triple fault would have reset it. QEMU keeps it, to be looked at
+
+RUNNING = "continue step next stepi nexti finish until advance jump signal reverse-continue".split()
+
+
+def is_off():
+    return is_live() and "(shutdown)" in gdb.execute("monitor info status", to_string=True)
+
+
+def tell_off(event):
+    """Said once, when it stops for that."""
+    if isinstance(event, gdb.SignalEvent) and event.stop_signal == "SIGQUIT" and is_off():
+        gdb.write("The machine is off: it powered off, or was reset by a triple fault. It can be looked at, but not run on;\n"
+                  "`mm boot` starts it again, `mm save` keeps it.\n")
+
+
+def refuse_to_run():
+    """gdb would wait for ever."""
+    if is_off():
+        raise Problem("the machine is off and cannot run on: `mm boot` starts it again")
+
+
+gdb.events.stop.connect(tell_off)
+for word in RUNNING:
+    gdb.execute(f"define hook-{word}\npython tessera.session.refuse_to_run()\nend")
+
+
 # What make begins with
 
 def start():
@@ -212,14 +239,14 @@ def start_core():
 def or_leave(begin):
     try:
         begin()
-    except gdb.error as problem:
+    except (gdb.error, gdb.GdbError) as problem:
         gdb.write(f"{problem}\n", gdb.STDERR)
         gdb.execute("with confirm off -- quit 1")
 
 
 def set_break(place):
     try:
-        gdb.execute(f"hbreak {place}")
+        gdb.execute(f"with breakpoint pending off -- hbreak {place}")
     except gdb.error as problem:
         raise Problem(f"BREAK={place}: {problem}\n  BREAK must be functions, or FILE:LINE, with blanks between them") from problem
 
