@@ -2,7 +2,7 @@
 
 import csource
 import pytest
-from conftest import SOURCE, TREE
+from small import SOURCE, TREE
 
 
 def text_of(definition, text=SOURCE):

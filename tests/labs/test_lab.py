@@ -5,7 +5,7 @@ import subprocess
 
 import lab as labs
 import pytest
-from conftest import SOURCE, TREE, WRONG, write
+from small import SOURCE, TREE, WRONG, write
 
 
 def in_tree(out, name):
