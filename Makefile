@@ -162,6 +162,14 @@ iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and U
 lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, and KEEP=folder of an earlier lab
 	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' tools/lab
 
+.PHONY: grade
+grade: tools-are-here ## the points of a lab's tree, and hints for the rest; TEST=part, JSON= JUNIT= GRADESCOPE=file, LAB=n
+	$(Q)$(foreach name,LAB TEST HOST JOBS JSON JUNIT GRADESCOPE,$(name)='$($(name))') tools/grade
+
+.PHONY: labs-count
+labs-count: tools-are-here ## how many instructions each test takes: labs/support/insns.json, for the grader's limits
+	$(Q)tools/labs/count.py
+
 .PHONY: labs-check
 labs-check: tools-are-here ## prove the labs: starter, solution, each wrong solution; LAB=n, WRONG=name
 	$(Q)LAB='$(LAB)' WRONG='$(WRONG)' tools/labs/check.py

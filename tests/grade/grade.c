@@ -97,7 +97,10 @@ void grade_begin(void)
 	outb(WATCHDOG, grade_order.tests[begun++].limit);
 }
 
-/* What JSON cannot carry as it is, the grader sees as a question mark, too. */
+/*
+ * What JSON cannot carry as it is, the grader sees as a question mark, too. Each signature has the same length: a
+ * shorter one would take less time to send, and CPUs would meet elsewhere.
+ */
 void grade_sign(const char *name, const char *result, const char *why, u64 cycles)
 {
 	static char text[1024];
@@ -107,5 +110,5 @@ void grade_sign(const char *name, const char *result, const char *why, u64 cycle
 	for (char *c = text; *c; c++)
 		*c = (u8)*c < 0x7f ? *c : '?';
 	rec_num("cycles", cycles);
-	rec_hex("signed", sip_hash(text, MIN((size_t)length, sizeof(text) - 1)));
+	rec_put(",\"signed\":\"%016lx\"", sip_hash(text, MIN((size_t)length, sizeof(text) - 1)));
 }

@@ -24,10 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.dont_write_bytecode = True
 import lab as labs  # noqa: E402  pylint: disable=wrong-import-position
-try:
-    import grading
-except ImportError:
-    import simple as grading
+import grading  # noqa: E402  pylint: disable=wrong-import-position
 
 OUT = labs.TREE / "build/labs"
 JOBS = int(os.environ.get("JOBS") or os.cpu_count())
@@ -78,7 +75,7 @@ def faults_of(variant, results, points, lost, hints):
     if not wrong:
         due = 100 if variant.name == "solution" else lab.starter
         return [f"has {points} points, not {due}: " + " ".join(sorted(lost))] if points != due else []
-    faults = [f"{test} is lost, which wrong/{wrong.name}.c does not name: {results[test][1]}"
+    faults = [f"{test} is lost, which wrong/{wrong.name}.c does not name: {results[test].message}"
               for test in sorted(lost - wrong.loses)]
     faults += [f"{test} passed" for test in sorted(wrong.loses - lost)]
     return faults + [f"the hint {hint} is not drawn" for hint in sorted(wrong.hints - hints)]
@@ -93,14 +90,14 @@ def grade(variant, trees):
         said, failed = make(tree, *goals)
         faults = [f"does not compile:\n{said}"] if failed else []
         faults += [f"is not compiled without warnings:\n{said}"] if said and not failed and not variant.wrong else []
-        results = {} if failed else grading.grade(tree, variant.lab)
+        results = {} if failed else grading.grade(tree, variant.lab, jobs=1)
         if variant.name == "starter" and not failed:
             faults += prompt_faults(variant, tree)
     finally:
         trees.put(tree)
-    points = sum(variant.lab.points[test] for test, result in results.items() if result[0])
-    lost = {test for test in variant.lab.points if not results.get(test, (False,))[0]}
-    hints = {result[2] for result in results.values() if result[2]}
+    points = sum(test.points for test in results.values())
+    lost = {test for test in variant.lab.points if test not in results or not results[test].passed}
+    hints = {test.hint for test in results.values() if test.hint}
     faults += faults_of(variant, results, points, lost, hints) if not failed else []
     return Row(variant.lab, variant.name, points, lost, hints, faults, time.monotonic() - began, results)
 
@@ -124,9 +121,9 @@ def tell(row):
     for fault in row.faults:
         print(f"       {fault}", flush=True)
     if VERBOSE:
-        for test, (passed, message, hint) in row.results.items():
-            if not passed:
-                print(f"       {test} [{hint or 'no hint'}]\n         " + message.replace("\n", "\n         "))
+        for name, test in row.results.items():
+            if not test.passed:
+                print(f"       {name} [{test.hint or 'no hint'}]\n         " + test.message.replace("\n", "\n         "))
 
 
 def chosen():

@@ -15,7 +15,6 @@ Nothing that the guest says is taken on trust, and nothing that it does can hold
 
 import collections
 import contextlib
-import ctypes
 import importlib.machinery
 import importlib.util
 import json
@@ -23,7 +22,6 @@ import mmap
 import os
 import pathlib
 import re
-import resource
 import secrets
 import select
 import signal
@@ -34,12 +32,15 @@ import tempfile
 import time
 import types
 
+import confine
+
 SHIFT = 3  # an instruction is 2^SHIFT virtual nanoseconds
 LIMITS = range(30, 1, -2)  # seconds of virtual time that the ib700 knows, by what its port is told
 BOOT_LIMIT = 4  # of them, until the first test
 LIMIT_BYTES = 1 << 20  # of console, and of records
 CPU_SECONDS = 10, 8  # that QEMU may use for a test: these, and so many more for each virtual second. A slow host needs 2
 IDLE_SECONDS = 20  # without any use of the CPU
+QEMU_LIMITS = confine.Limits(cpu=None, wall=None, file=LIMIT_BYTES, memory=8 << 30)
 ORDERED = 0x6564617267
 RAM_BYTES = 64 << 20
 WORDS = "test exit"
@@ -47,7 +48,7 @@ PORT = 0x443
 
 Result = collections.namedtuple("Result", "result why insns")  # result: pass, fail or skip
 # ended: "end", or how it died; why: that in words; marks: what looks as if somebody else had written our records.
-Boot = collections.namedtuple("Boot", "results began ended why marks console")
+Boot = collections.namedtuple("Boot", "results began ended why marks said")  # said: on the console, by test
 
 
 def load_run():
@@ -178,16 +179,6 @@ class Memory:
         os.close(self.fd)
 
 
-def limits():
-    """In the child, before QEMU: what it may use at most. It ends with us."""
-    LIBC.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-    for what, most in ((resource.RLIMIT_FSIZE, LIMIT_BYTES), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_AS, 8 << 30)):
-        resource.setrlimit(what, (most, most))
-
-
-LIBC = ctypes.CDLL(None)
-
-
 def qemu_command(kernel, ram, folder, qmp, cpus):
     tools_run = load_run()
     s = types.SimpleNamespace(**{name.lower(): default for name, (default, *_) in tools_run.VARIABLES.items()})
@@ -216,7 +207,7 @@ class Qmp:
             more = b""
         self.gone = not more
         *lines, self.buffer = (self.buffer + more).split(b"\n")
-        return [json.loads(line) for line in lines if line.strip()]
+        return [json.loads(line) for line in lines if line.startswith(b"{")]
 
     def ask(self, command, **arguments):
         """The answer; None if QEMU has gone."""
@@ -257,8 +248,8 @@ class Machine:
         fds = [m.fd for m in self.memories] + [theirs.fileno()]
         args = qemu_command(self.memories[0].path, self.memories[1].path, self.folder, theirs.fileno(), cpus)
         self.errors = tempfile.TemporaryFile()
-        self.qemu = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=self.errors, stderr=self.errors, pass_fds=fds,
-                                     preexec_fn=limits, start_new_session=True)
+        self.qemu = subprocess.Popen(confine.wrapped(args, QEMU_LIMITS), stdin=subprocess.DEVNULL, stdout=self.errors,
+                                     stderr=self.errors, pass_fds=fds, start_new_session=True)
         theirs.close()
         self.qmp = Qmp(ours)
         self.heard, self.used, self.began_at = time.monotonic(), 0.0, 0.0  # when; CPU seconds in all, before this test
@@ -327,7 +318,7 @@ class Machine:
         """Believe it, if it is signed and due."""
         kind = record.get("t")
         if kind != "test":
-            self.began |= kind == "boot"
+            self.began |= kind == "boot"  # and see below: where a stub stops the boot, tests still run
             if kind == "panic":
                 self.why = self.why or f"PANIC {record.get('what')}"
             if kind == "end" and not self.ended:
@@ -338,7 +329,7 @@ class Machine:
         if record.get("name") != due or not is_signed(self.key, number + 1, record):
             self.mark(f"a record that the runner did not sign says of {record.get('name')}: {record.get('result')}")
             return
-        self.began_at = self.used
+        self.began, self.began_at = True, self.used
         self.results[due] = Result(record["result"], record.get("why", ""), record["cycles"] >> SHIFT)
         progress(due, self.results[due])
 
@@ -413,7 +404,13 @@ class Machine:
             self.errors.seek(0)
             said = self.errors.read(2000).decode(errors="replace").strip()
             self.ended, self.why = ("off", "") if status in (33, 35) else ("failed", f"QEMU: {said or status}")
-        console = b""
-        with contextlib.suppress(FileNotFoundError):
-            console = (self.folder / "console.txt").read_bytes()
-        return Boot(self.results, self.began, self.ended, self.why, self.marks, console.replace(b"\r", b""))
+        return Boot(self.results, self.began, self.ended, self.why, self.marks, self.said())
+
+    def said(self):
+        """What stands on the console, by the test during which it came; before the first it is that one's, too."""
+        try:
+            text = (self.folder / "console.txt").read_bytes().decode(errors="replace").replace("\r", "")
+        except FileNotFoundError:
+            return {}
+        parts = re.split(r"^(?:not )?ok \d+ [^\n]*\n", text, flags=re.MULTILINE)
+        return dict(zip(self.names, parts))

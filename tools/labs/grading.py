@@ -1,0 +1,249 @@
+"""grading - the points of a tree: build it, run the tests of its lab, say what each earned and why.
+
+    results = grade(tree, lab)          # {name: Test}, in the order of lab.toml
+
+Points come from QEMU alone. The same tree gets the same points everywhere, every time: what a test sees depends on the
+kernel's bytes and on nothing of the host (machine.py), and which tests share a boot depends on neither the number of
+CPUs nor on luck. The tests are dealt out to GROUPS boots, which may run at the same time. One that fails is the last of
+its boot, and the rest goes on in a new one: nothing that it broke costs another test. Where a boot looks as if somebody
+had meddled with it, nothing of it counts, and each of its tests runs by itself.
+
+The tests on the host come first, as they take a moment only; they are for the student, and earn nothing.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import confine
+import machine
+
+KERNEL = "build/tessera-check.elf"
+HOST_TESTS = "build/host-tests"
+CPUS = 4
+GROUPS = 4
+INSNS = "labs/support/insns.json"  # what each test takes in the master, for limits
+UNKNOWN_INSNS = 50_000_000  # of a test that is not listed there
+ROOM = 4  # times as much as in the master, and the shortest limit at least, is allowed
+TOO_FEW = 8  # a test that passes in less than this part of what it takes was not really run
+BUILD_LIMITS = confine.Limits(cpu=300, wall=1200, file=256 << 20)
+HOST_LIMITS = confine.Limits(cpu=60, wall=300, file=256 << 20)  # its RAM is a file
+PER_SECOND = 1_000_000_000 >> machine.SHIFT  # instructions in a virtual second
+
+# hint: its id, or None; advice: its text; said: on the console meanwhile; marks: what looks like meddling.
+Test = collections.namedtuple("Test", "passed message hint advice name points max hidden insns said marks")
+
+
+class GradeError(Exception):
+    """Nothing was graded, and not because of the student: what is wrong, and what to do."""
+
+
+class BuildError(Exception):
+    """It does not compile: what the compiler said."""
+
+
+def cpus_here():
+    return len(os.sched_getaffinity(0))
+
+
+def environment():
+    """For make and what it runs: without what a make around us left there."""
+    ours = ("MAKE", "MFLAGS", "KERNEL", "ISO", "APPEND", "CHECK", "KASAN", "UBSAN", "BOOT", "RUNDIR", "TEST", "LAB", "V")
+    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+
+
+def build(tree, *goals, jobs=None, limits=BUILD_LIMITS):
+    """What was said; BuildError if it failed."""
+    done = confine.run(["make", "-s", f"-j{jobs or cpus_here()}", "CHECK=0", *goals], tree, limits, environment())
+    text = "\n".join(line for line in done.text.splitlines() if not re.match(r"  [A-Z]+ +\S+$", line))
+    if done.status or done.why:
+        raise BuildError(f"{text}\nThe compiler {done.why}." if done.why else text)
+    return text
+
+
+# What a test may take
+
+def known_insns(tree):
+    path = pathlib.Path(tree, INSNS)
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def allowed(insns):
+    """Virtual seconds, of those that the watchdog knows."""
+    return next((s for s in reversed(machine.LIMITS) if s * PER_SECOND >= ROOM * insns), machine.LIMITS[0])
+
+
+def deal(tests, insns):
+    """GROUPS lists that take about as long as each other; the same ones always."""
+    groups = [[] for _ in range(GROUPS)]
+    load = [0] * GROUPS
+    for test in sorted(tests, key=lambda test: (-insns.get(test, UNKNOWN_INSNS), test)):
+        least = load.index(min(load))
+        groups[least].append(test)
+        load[least] += insns.get(test, UNKNOWN_INSNS) + 5_000_000  # what looks at mm/ before and after
+    return [sorted(group) for group in groups if group]
+
+
+# QEMU
+
+class Grader:
+    """One kernel and the tests to be run in it; results by name."""
+
+    def __init__(self, tree, tests, told=lambda name, result: None):
+        self.elf = machine.Elf(pathlib.Path(tree, KERNEL))
+        self.place = {name: n for n, name in enumerate(self.elf.tests())}
+        missing = [test for test in tests if test not in self.place]
+        if missing:
+            raise GradeError(f"lab.toml has points for tests that the kernel does not have: {', '.join(missing)}")
+        self.insns = known_insns(tree)
+        self.tests, self.results, self.said, self.marks = tests, {}, {}, {}
+        self.told, self.lock = told, threading.Lock()
+
+    def run(self, jobs):
+        with ThreadPoolExecutor(jobs) as pool:
+            for done in [pool.submit(self.run_group, group) for group in deal(self.tests, self.insns)]:
+                done.result()
+
+    def run_group(self, tests):
+        """As many boots as it takes."""
+        while tests:
+            boot = self.boot(tests)
+            if boot.marks or boot.ended in ("flood", "changed"):
+                self.run_singly(tests, boot)
+                return
+            self.accept(tests, boot)
+            tests = [test for test in tests if test not in self.results]
+
+    def run_singly(self, tests, boot):
+        """Nothing of this boot counts. Whose is the guilt?"""
+        if len(tests) > 1:
+            for test in tests:
+                self.run_group([test])
+            return
+        why = boot.why or "somebody else than the runner wrote records of tests"
+        self.settle(tests[0], machine.Result("fail", "\n  ".join([why, *boot.marks]), 0), boot)
+
+    def accept(self, tests, boot):
+        """What it reported; and where it died, whose fault that is."""
+        for test, result in boot.results.items():
+            self.settle(test, result, boot)
+        rest = tests[len(boot.results):]
+        if not rest or boot.ended == "end" and boot.results:  # the last one failed, or all are done
+            return
+        if boot.began:
+            self.settle(rest[0], machine.Result("fail", self.death(boot, rest[0]), 0), boot)
+        else:
+            for test in rest:
+                why = f"the kernel does not get as far as its tests: {self.death(boot, None)}"
+                self.settle(test, machine.Result("fail", why, 0), boot)
+
+    def boot(self, tests):
+        with tempfile.TemporaryDirectory(prefix="grade-") as folder:
+            boot = machine.Machine(self.elf, [self.place[test] for test in tests],
+                                   [self.allowed(test) for test in tests], folder, CPUS).run(self.told)
+        if boot.ended in ("failed", "killed"):
+            raise GradeError(f"{boot.why}\n  (that is not the student's fault; nothing was graded)")
+        return boot
+
+    def allowed(self, test):
+        return allowed(self.insns.get(test, UNKNOWN_INSNS))
+
+    def settle(self, test, result, boot):
+        takes = self.insns.get(test, 0)
+        if result.result == "pass" and result.insns < takes // TOO_FEW:
+            mark = f"{test} passed after {result.insns} instructions, where it takes {takes}"
+            result = machine.Result("fail", f"{mark}: something ended it before it was done", result.insns)
+            boot.marks.append(mark)
+        with self.lock:
+            self.results[test], self.said[test], self.marks[test] = result, boot.said.get(test, ""), boot.marks
+
+    def death(self, boot, test):
+        """How a machine died, in words that hints may look for."""
+        seconds = self.allowed(test) if test else machine.BOOT_LIMIT
+        text = {"endless": f"it did not end within {seconds * PER_SECOND // 1_000_000} million instructions",
+                "reset": "the machine was reset: a triple fault, an exception that could not even be reported",
+                "off": "the machine was switched off in the middle of it",
+                "end": "the kernel ended its work without a word of this test",
+                "panic": ""}[boot.ended]
+        return "\n  ".join(part for part in (text, *boot.why.splitlines()) if part)
+
+
+def run_kernel(tree, lab, tests, jobs=None, told=lambda name, result: None):
+    """{name: Test}"""
+    grader = Grader(tree, tests, told)
+    grader.run(jobs or cpus_here())
+    return {test: judged(lab, test, grader.results[test], grader.said[test], grader.marks[test]) for test in tests}
+
+
+def judged(lab, test, result, said="", marks=()):
+    passed = result.result == "pass"
+    message = f"it was skipped: {result.why}" if result.result == "skip" else result.why
+    hint = None if passed else lab.hint(test, message)
+    return Test(passed, message, hint and hint.id, hint and hint.text, test, lab.points[test] if passed else 0,
+                lab.points[test], test in lab.hidden, result.insns, said, list(marks))
+
+
+def fail_all(lab, tests, why):
+    """All of them, for one reason."""
+    return {test: judged(lab, test, machine.Result("fail", why, 0)) for test in tests}
+
+
+def grade(tree, lab, tests=None, jobs=None, told=lambda name, result: None):
+    """Build the kernel, run the lab's tests or these of them: {name: Test}. told(name, Result) hears of each at once."""
+    tests = list(lab.points) if tests is None else tests
+    try:
+        build(tree, KERNEL, jobs=jobs)
+    except BuildError as error:
+        return fail_all(lab, tests, f"it does not compile:\n{error}")
+    return run_kernel(tree, lab, tests, jobs, told)
+
+
+# The host
+
+def run_host(tree, tests, told=lambda name, result: None):
+    """{name: Result} of those that run on the host; told hears of each at once. If one ends all, each runs by itself."""
+    results, done = host_run(tree, tests, told)
+    if done:
+        for test in [test for test in tests if test not in results]:
+            found, died = host_run(tree, [test], told)
+            results |= found
+            if died and test not in results:
+                results[test] = machine.Result("fail", died, 0)
+                told(test, results[test])
+    return results
+
+
+def host_run(tree, tests, told):
+    """(results, how it died or "") of one process."""
+    parser = HostParser(tests, told)
+    done = confine.run([HOST_TESTS, ",".join(tests)], tree, HOST_LIMITS, environment(), parser.line)
+    if parser.seen == parser.plan:
+        return parser.results, ""
+    return parser.results, "\n".join(parser.notes[-40:] + [done.why or f"the program ended with status {done.status}"])
+
+
+class HostParser:
+    """KTAP as it comes."""
+
+    def __init__(self, tests, told):
+        self.tests, self.told, self.results, self.notes, self.plan, self.seen = tests, told, {}, [], None, 0
+
+    def line(self, line):
+        plan = re.fullmatch(r"1\.\.(\d+)", line)
+        verdict = re.match(r"(not ok|ok) \d+ (\S+)(?: # SKIP (.*))?", line)
+        if plan:
+            self.plan = int(plan[1])
+        elif verdict:
+            self.seen += 1
+            result = "fail" if verdict[1] == "not ok" else "pass" if verdict[3] is None else "skip"
+            if verdict[2] in self.tests:
+                self.results[verdict[2]] = machine.Result(result, "\n".join(self.notes) if result == "fail" else "", 0)
+                self.told(verdict[2], self.results[verdict[2]])
+            self.notes = []
+        elif len(self.notes) < 1000:
+            self.notes.append(line.removeprefix("# "))

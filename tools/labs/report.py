@@ -1,0 +1,173 @@
+"""report - results of grading, for people and for programs.
+
+    text()          for a terminal: each failed test with what was done, expected and got, a hint, and how to see it again
+    as_json()       all that is known; JSON=file
+    junit()         what CI systems read; JUNIT=file
+    gradescope()    results.json of a Gradescope autograder; GRADESCOPE=file
+"""
+
+import os
+import pathlib
+import re
+import sys
+import textwrap
+import xml.etree.ElementTree as xml
+
+WIDTH = 110
+SAID_LINES = 24  # of the console, around a failure
+
+
+def colours(stream=sys.stdout):
+    """The function that colours a text; it does so only on a terminal whose owner wants it. https://no-color.org"""
+    wanted = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    codes = {"good": 32, "bad": 31, "dim": 2, "strong": 1}
+    return lambda kind, text: f"\033[{codes[kind]}m{text}\033[m" if wanted else text
+
+
+# What a message says
+
+def expected_and_got(message):
+    """(what was expected, what came) of a failure, in the runner's words (tests/runner.c)."""
+    message = re.sub(r"^\S+\.[ch]:\d+: ", "", message)
+    equal = re.fullmatch(r"(.*) == (.*) was (0x\w+) and (0x\w+)", message)
+    panic = re.match(r"a panic that says '(.*)' was expected, but:\n(.*)", message, re.DOTALL)
+    leak = re.match(r"leak: (.*) before, (.*) after", message)
+    if equal:
+        left, right, a, b = equal.groups()
+        return f"{left} == {right}", f"{left} is {number(a)}" + ("" if is_number(right) else f", {right} is {number(b)}")
+    if message.endswith(" was false"):
+        return message.removesuffix(" was false"), "that is false"
+    if panic:
+        return f"a panic that says '{panic[1]}'", panic[2]
+    if leak:
+        return f"{leak[1]}, as before the test", leak[2]
+    if message.startswith("PANIC"):
+        return "no panic", message
+    if message.startswith("it does not compile"):
+        return "", message
+    return "", message
+
+
+def is_number(text):
+    return re.fullmatch(r"\(?-?(0x)?[0-9a-f]+[ul]*\)?", text) is not None
+
+
+def number(text):
+    """Small ones in decimal, too."""
+    value = int(text, 16)
+    return f"{value} ({text})" if 9 < value < 1 << 32 else f"-{(1 << 64) - value} ({text})" if value >> 40 == 0xFFFFFF else text \
+        if value > 9 else str(value)
+
+
+def source_lines(tree, message, before=4):
+    """The lines that lead to the one where a test failed, which has a mark."""
+    where = re.match(r"(\S+\.[ch]):(\d+): ", message)
+    path = where and pathlib.Path(tree, where[1])
+    if not path or not path.is_file():
+        return []
+    lines, at = path.read_text(encoding="utf-8", errors="replace").splitlines(), int(where[2])
+    first = max((n for n in range(at) if n < at and re.match(r"[^\s}#/*]", lines[n])), default=0)
+    shown = range(max(first + 2, at - before), at + 1)
+    return [f"{where[1]}:{n}{' >' if n == at else '  '} {lines[n - 1].expandtabs(4)}" for n in shown]
+
+
+def said_lines(said, message):
+    """What the kernel printed of a fault, where it tells more than the message."""
+    lines = [line for line in said.splitlines() if not line.startswith(("# ", "KTAP"))]
+    first = next((n for n, line in enumerate(lines) if line.startswith(("EXCEPTION", "FAULT", "PANIC"))), None)
+    return [] if first is None or "PANIC" not in message else lines[first:first + SAID_LINES]
+
+
+def again(test, lab_word):
+    """(the command that runs just this again, the same under gdb)"""
+    function = "test_" + test.name.replace("/", "_")
+    return (f"make grade{lab_word} TEST={test.name}",
+            f"make gdb BREAK={function} BOOT=direct CHECK=1 CPUS=4 MEM=64M APPEND=\"test={test.name}\"")
+
+
+# Text
+
+def failure(test, tree, lab_word, colour, fields=("did", "again", "gdb")):
+    """The block of a test that failed."""
+    expected, got = expected_and_got(test.message)
+    rerun, gdb = again(test, lab_word)
+    source = source_lines(tree, test.message)
+    rows = [("did", source) if "did" in fields else ("", []), ("expected", expected.splitlines()), ("got", got.splitlines()),
+            ("said", said_lines(test.said, test.message)),
+            ("hint", textwrap.wrap(" ".join(test.advice.split()), WIDTH - 10) if test.advice else []),
+            ("again", [rerun] if "again" in fields else []), ("in gdb", [gdb] if "gdb" in fields else [])]
+    lines = [colour("bad", f"{'FAIL':5} {test.name}") + f"  {test.points} of {test.max} points"]
+    for name, content in rows:
+        lines += [f"  {name if n == 0 else '':9} {line}" for n, line in enumerate(content)]
+    return "\n".join(lines)
+
+
+def text(results, tree, lab, lab_word="", colour=lambda kind, words: words):
+    """All of it. What failed comes last, where the eye is, and the sum behind it."""
+    blocks = [f"{colour('good', 'pass ')} {test.name}  {test.points} of {test.max} points" for test in results.values() if test.passed]
+    failed = [test for test in results.values() if not test.passed]
+    same = {}
+    for test in failed:
+        same.setdefault(test.message, []).append(test)
+    for tests in same.values():
+        blocks.append("\n" + failure(tests[0], tree, lab_word, colour))
+        if len(tests) > 1:
+            blocks.append(colour("bad", "FAIL ") + " for the same reason: " + textwrap.fill(
+                ", ".join(f"{test.name} ({test.max})" for test in tests[1:]), WIDTH, initial_indent=" " * 29).strip())
+    return "\n".join(blocks) + "\n\n" + total(results, lab, colour)
+
+
+def points(results):
+    return sum(test.points for test in results.values())
+
+
+def total(results, lab, colour=lambda kind, words: words):
+    most, passed = sum(test.max for test in results.values()), sum(test.passed for test in results.values())
+    line = f"{lab.title}: {points(results)} of {most} points, {passed} of {len(results)} tests"
+    marks = sorted({mark for test in results.values() for mark in test.marks})
+    odd = "".join(f"\nodd: {mark}" for mark in marks)
+    return colour("strong", line) + colour("bad", odd) if odd else colour("strong", line)
+
+
+# For programs
+
+def as_json(results, lab, seconds, host=None):
+    """docs/labs.md has the fields."""
+    return {"version": 1, "lab": lab.number, "name": lab.name, "points": points(results),
+            "max": sum(test.max for test in results.values()), "seconds": round(seconds, 1),
+            "marks": sorted({mark for test in results.values() for mark in test.marks}),
+            "tests": [{"name": t.name, "result": "pass" if t.passed else "fail", "points": t.points, "max": t.max,
+                       "hidden": t.hidden, "message": t.message, "hint": t.hint, "insns": t.insns} for t in results.values()],
+            "host": [{"name": name, "result": r.result, "message": r.why} for name, r in (host or {}).items()]}
+
+
+XML_BAD = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd]")
+
+
+def junit(results, lab, seconds):
+    """One suite, a case a test."""
+    failed = sum(not test.passed for test in results.values())
+    suite = xml.Element("testsuite", name=f"lab {lab.number}", tests=str(len(results)), failures=str(failed), errors="0",
+                        time=f"{seconds:.1f}")
+    for test in results.values():
+        group, _, name = test.name.partition("/")
+        case = xml.SubElement(suite, "testcase", classname=group, name=name)
+        if not test.passed:
+            message = XML_BAD.sub("?", test.message)
+            xml.SubElement(case, "failure", message=message.splitlines()[0] if message else "").text = message
+    root = xml.Element("testsuites")
+    root.append(suite)
+    return xml.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def gradescope(results, tree, lab, seconds):
+    """https://gradescope-autograders.readthedocs.io/en/latest/specs/#output-format"""
+    tests = [{"name": t.name, "score": t.points, "max_score": t.max, "status": "passed" if t.passed else "failed",
+              "output": "" if t.passed else failure(t, tree, "", lambda kind, words: words), "output_format": "text",
+              "visibility": "hidden" if t.hidden else "visible"} for t in results.values()]
+    marks = sorted({mark for test in results.values() for mark in test.marks})
+    if marks:
+        tests.append({"name": "for the staff: what looks odd", "score": 0, "max_score": 0, "output": "\n".join(marks),
+                      "output_format": "text", "visibility": "hidden"})
+    return {"score": points(results), "execution_time": round(seconds), "output": total(results, lab).splitlines()[0],
+            "output_format": "text", "visibility": "visible", "stdout_visibility": "hidden", "tests": tests}
