@@ -112,7 +112,5 @@ void mm_init(const struct memmap *map, const struct mm_options *options)
 
 int mm_cpu_init(u32 cpu)
 {
-	bool made = vm_stocks[cpu]; /* the last of both */
-
-	return made || !(magazines_init(cpu) || stock_init(cpu)) ? 0 : -ENOMEM;
+	return (magazines[cpu] ? 0 : magazines_init(cpu)) ?: (vm_stocks[cpu] ? 0 : stock_init(cpu));
 }

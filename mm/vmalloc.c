@@ -218,8 +218,9 @@ void *alloc_kernel_stack(u64 bytes)
 
 /* Freeing */
 
-static const char *const free_calls[VM_NR_KINDS] = { "", "vfree",  "vunmap", "free_kernel_stack",
-						     "", "iounmap" };
+static const char free_calls[][24] = {
+	"", "vfree", "vunmap", "free_kernel_stack", "", "iounmap", "nothing: it is broken"
+};
 
 /* Say what this is instead of the start of an area that the call could free. */
 static _Noreturn void bad_pointer(const char *call, vaddr_t va)
@@ -246,7 +247,7 @@ static _Noreturn void bad_pointer(const char *call, vaddr_t va)
 	panic("%s: 0x%lx %s\n  it lies in page %ld of %lu of 0x%lx-0x%lx, %s by %pS\n  %s%s", call,
 	      va, what, (s64)(va - area.start) >> PAGE_SHIFT, area.nr_pages, area.start,
 	      vm_area_end(&area), vm_kind_name(area.kind), area.caller, advice,
-	      free_calls[area.kind]);
+	      free_calls[MIN(area.kind, VM_NR_KINDS)]);
 }
 
 vaddr_t vm_deferred;

@@ -2,7 +2,7 @@
  * main.c - the tests of mm/ as an ordinary program, on the simulated machine.
  *
  *	build/host-tests [pattern] [seed=N] [shuffle=N] [levels=4|5] [tlb=lazy|eager]
- *			 [records=FILE]
+ *			 [mem=SIZE] [records=FILE]
  *
  * Numbers as the kernel's command line takes them. Exit status: 0 all passed, 1 something failed,
  * 2 wrong usage or no machine.
@@ -22,14 +22,12 @@
 #define USAGE                                                              \
 	"host-tests: cannot use '%s'\n"                                    \
 	"  usage: host-tests [pattern] [seed=N] [shuffle=N] [levels=4|5] " \
-	"[tlb=lazy|eager] [records=FILE]\n"
+	"[tlb=lazy|eager] [mem=SIZE] [records=FILE]\n"
 
-/* RAM with holes, which neither begins nor ends where large pages or buddy blocks would. */
+/* RAM with holes, some of them small, which neither begins nor ends where large pages or buddy blocks would. */
 static const struct sim_ram ram[] = {
-	{ 0x0, 0x9f000 },
-	{ 0x100000, 0x2bc3000 },
-	{ 0x3001000, 0x3207000 },
-	{ 0x8100000, 0xc13d000 },
+	{ 0x0, 0x9f000 },	  { 0x100000, 0x2bc3000 },  { 0x3001000, 0x3207000 },
+	{ 0x8100000, 0xc13d000 }, { 0xc140000, 0xc185000 },
 };
 
 static const char *pattern = "";
@@ -39,6 +37,7 @@ static struct mm_options options;
 /* The map as firmware might tell it: unsorted, overlapping, with unknown types and empty ranges. */
 static void fill_memmap(struct memmap *map)
 {
+	memmap_insert(map, 0xc140000, 0x45000, MEM_USABLE);
 	memmap_insert(map, 0x8100000, 0x403d000, MEM_USABLE);
 	memmap_insert(map, 0xfffc0000, 0x40000, MEM_RESERVED);
 	memmap_insert(map, 0x100000, 0x2ac3000, MEM_USABLE);
@@ -72,6 +71,8 @@ static bool parse_word(const char *word)
 		options.tlb = *value == 'e' ? TLB_EAGER : TLB_LAZY;
 		return true;
 	}
+	if (!strncmp(word, "mem=", 4))
+		return parse_number(value, 10, &options.mem_bytes);
 	if (!strncmp(word, "records=", 8)) {
 		words.records = RECORDS_COM2;
 		return sim_records_to(value);

@@ -2,6 +2,9 @@
  * The simulated machine itself: is its walk the CPU's, is its TLB one that can be stale, does it
  * refuse what the tables forbid? What mm/ is tested on must be tested too.
  */
+#include <stdio.h>
+#include <unistd.h>
+
 #include <arch/machine.h>
 #include <kernel/string.h>
 #include <mm/page_alloc.h>
@@ -218,4 +221,43 @@ TEST(sim, faults_are_told)
 	EXPECT(!can_read(0) && !probe_write(0xffff888000000000, 0));
 	EXPECT_PANIC(find_frame, hole, "is no RAM");
 	unmap_block(PLACE, page, 0);
+}
+
+/* Does this program come up with so little memory? What it says. */
+static const char *come_up(u64 kib)
+{
+	static char said[2000], command[600];
+	char self[256] = "";
+	size_t length = 0;
+	FILE *child;
+
+	BUG_ON(readlink("/proc/self/exe", self, sizeof(self) - 1) < 0);
+	snprintf(command, sizeof(command),
+		 "ASAN_OPTIONS=symbolize=0 '%s' no_such_test levels=%d mem=%luK", self,
+		 address_map.levels, kib);
+	child = popen(command, "r");
+	if (child) {
+		length = fread(said, 1, sizeof(said) - 1, child);
+		pclose(child);
+	}
+	said[length] = 0;
+	return said;
+}
+
+/* From a single frame on: whatever there is no memory for is told, until there is enough. */
+TEST(sim, too_little_memory)
+{
+	static const char *const missing[] = { "page tables", "the direct map",
+					       "the struct page array", "the window's first node" };
+	u64 met[ARRAY_SIZE(missing)] = { 0 }, kib = 1;
+	const char *said = come_up(kib);
+
+	for (; kib < KiB && !contains(said, "no test's name contains"); said = come_up(kib += 3)) {
+		EXPECT(contains(said, ": no memory for "));
+		for (u64 i = 0; i < ARRAY_SIZE(missing); i++)
+			met[i] += contains(said, missing[i]);
+	}
+	EXPECT(kib < KiB);
+	for (u64 i = 0; i < ARRAY_SIZE(missing); i++)
+		EXPECT(met[i]);
 }

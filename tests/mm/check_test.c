@@ -36,34 +36,120 @@ TEST(check, clean_to_begin_with)
 	EXPECT_EQ(faults(), 0);
 }
 
+static const char *awaited;
 static bool told;
 
 static void listen(const char *fmt, ...)
 {
-	told |= contains(fmt, "kind %u, %lu pages");
+	told |= contains(fmt, awaited);
+}
+
+/* Is this among what is wrong? text: of the format, without values. */
+static bool tells_of(const char *text)
+{
+	awaited = text;
+	told = false;
+	mm_check(listen);
+	return told;
+}
+
+/* The same while *entry is something else. */
+static bool tells_of_entry(const char *text, pte_t *entry, pte_t planted)
+{
+	pte_t was = pte_get(entry);
+	bool found;
+
+	pte_set(entry, planted);
+	found = tells_of(text);
+	pte_set(entry, was);
+	return found;
 }
 
 /* Each thing that is wrong with a descriptor alone is told as that. */
 TEST(check, tells_of_a_wrong_descriptor)
 {
 	char *p = vmalloc(3 * PAGE_SIZE);
-	pte_t *guard, was;
+	pte_t *guard;
 
 	EXPECT(p);
 	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
-	was = pte_get(guard);
-	for (int i = 0; i < 3; i++) {
-		told = false;
-		pte_set(guard, vm_area_encode(i == 0 ? VM_NONE :
-					      i == 1 ? VM_NR_KINDS :
-						       VM_ALLOC,
-					      i == 2 ? 0 : 3, 0));
-		mm_check(listen);
-		pte_set(guard, was);
-		EXPECT(told);
-	}
+	for (int i = 0; i < 3; i++)
+		EXPECT(tells_of_entry("kind %u, %lu pages", guard,
+				      vm_area_encode(i == 0 ? VM_NONE :
+						     i == 1 ? VM_NR_KINDS :
+							      VM_ALLOC,
+						     i == 2 ? 0 : 3, 0)));
 	EXPECT_EQ(faults(), 0);
 	vfree(p);
+}
+
+/* An entry that belongs to no kind of area, be it a known one or not; and one of an area that is freed. */
+TEST(check, tells_of_entries_that_may_not_be)
+{
+	static const char text[] = "entry 0x%lx in an area of kind";
+	char *p = vmalloc(3 * PAGE_SIZE);
+	pte_t *guard, *pages, leaf, was;
+	bool found;
+
+	EXPECT(p);
+	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
+	pages = pt_entry(&kernel_pt, (vaddr_t)p);
+	leaf = pte_get(pages);
+	was = pte_get(guard);
+	EXPECT(tells_of_entry(text, &pages[1], pte_make_note(leaf.v & PTE_ADDRESS)));
+	pte_set(guard, vm_area_encode(VM_NR_KINDS, 3, 0));
+	found = tells_of_entry(text, &pages[1], pte_make_note(leaf.v & PTE_ADDRESS));
+	pte_set(guard, was);
+	EXPECT(found);
+	EXPECT(tells_of_entry("is not vmalloc's", &pages[1],
+			      pte_make_leaf(paddr(MEMMAP_LIMIT - PAGE_SIZE), 1, PAGE_KERNEL)));
+	vfree(p);
+	EXPECT(tells_of_entry(text, &pages[0], leaf));
+	EXPECT_EQ(faults(), 0);
+}
+
+/* What a vmap shows became what none may show, after vmap had looked. */
+TEST(check, tells_of_what_is_shown)
+{
+	static const u8 hidden[] = { PG_FREE, PG_RESERVED, PG_TABLE, PG_TEXT };
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	void *m, *ro;
+	bool found;
+
+	EXPECT(page);
+	m = vmap(&page, 1, PAGE_KERNEL);
+	EXPECT(m);
+	drain_all_pages(); /* what is drained while the frame seems free would merge with it */
+	for (u64 i = 0; i < ARRAY_SIZE(hidden); i++) {
+		page->state = hidden[i];
+		found = tells_of("free or mm's own");
+		page->state = PG_ALLOC;
+		EXPECT(found);
+	}
+	vunmap(m);
+	ro = vmap(&page, 1, PAGE_KERNEL_RO); /* code may be read */
+	EXPECT(ro);
+	page->state = PG_TEXT;
+	found = tells_of("free or mm's own");
+	page->state = PG_ALLOC;
+	EXPECT(!found);
+	vunmap(ro);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+}
+
+/* Code in a device's memory has no other name to be written by: none is looked for. */
+TEST(check, accepts_code_that_is_no_ram)
+{
+	void *p = ioremap(paddr(MEMMAP_LIMIT - PAGE_SIZE), PAGE_SIZE);
+	pte_t *entry;
+
+	EXPECT(p);
+	entry = pt_entry(&kernel_pt, (vaddr_t)p);
+	EXPECT_EQ(faults_with(entry,
+			      pte_make_leaf(pte_paddr(pte_get(entry), 1), 1, PAGE_KERNEL_ROX)),
+		  0);
+	iounmap(p);
 }
 
 TEST(check, finds_broken_areas)
@@ -212,6 +298,58 @@ TEST(check, finds_a_lost_frame)
 	page->state = PG_ALLOC;
 	EXPECT_EQ(faults(), 0);
 	__free_pages(page, 0);
+}
+
+/* States and orders that no block has. */
+TEST(check, tells_of_unsound_blocks)
+{
+	static const struct {
+		u8 state, order;
+	} wrong[] = { { PG_TAIL, 0 },
+		      { PG_NR_STATES, 0 },
+		      { PG_RESERVED, 0 },
+		      { PG_ALLOC, 1 }, /* not aligned */
+		      { PG_ALLOC, MAX_ORDER + 1 } };
+	struct page *four = alloc_pages(GFP_KERNEL, 2), *page = four + 1;
+	bool found;
+
+	EXPECT(four);
+	for (int i = 0; i < 4; i++)
+		four[i] = (struct page){ .state_and_order = PAGE_IS(PG_ALLOC, 0) };
+	drain_all_pages();
+	for (u64 i = 0; i < ARRAY_SIZE(wrong); i++) {
+		page->state_and_order = PAGE_IS(wrong[i].state, wrong[i].order);
+		page[1].state = wrong[i].order == 1 ? PG_TAIL : PG_ALLOC;
+		found = tells_of("is unsound");
+		page->state_and_order = PAGE_IS(PG_ALLOC, 0);
+		page[1].state = PG_ALLOC;
+		EXPECT(found);
+	}
+	for (int i = 0; i < 4; i++)
+		__free_pages(four + i, 0);
+	EXPECT_EQ(faults(), 0);
+}
+
+/* A block that ends behind its range of RAM, and a frame in use that was never ours to give. */
+TEST(check, tells_of_blocks_out_of_place)
+{
+	struct page *page, *last = NULL, *reserved = NULL;
+	bool behind, given;
+
+	drain_all_pages();
+	for (u64 pfn = 0, nr; (page = next_block(&pfn, &nr)); pfn += nr) {
+		last = page->order < MAX_ORDER ? page : last;
+		reserved = page->state == PG_RESERVED ? page : reserved;
+	}
+	EXPECT(last && reserved);
+	last->order++;
+	behind = tells_of("is unsound");
+	last->order--;
+	reserved->state = PG_ALLOC;
+	given = tells_of("is unsound");
+	reserved->state = PG_RESERVED;
+	EXPECT(behind && given);
+	EXPECT_EQ(faults(), 0);
 }
 
 TEST(check, finds_a_mapping_at_zero)

@@ -104,6 +104,8 @@ TEST(family, vrealloc_keeps_what_was_there)
 {
 	u8 *p = vrealloc(NULL, 3 * PAGE_SIZE, GFP_KERNEL), *q;
 	struct vm_area area;
+	struct page *page;
+	void *m;
 
 	EXPECT(p);
 	memset(p, 0x5a, 3 * PAGE_SIZE);
@@ -113,11 +115,17 @@ TEST(family, vrealloc_keeps_what_was_there)
 	q = vrealloc(p, 3 * PAGE_SIZE + 1, __GFP_ZERO);
 	EXPECT(q && q != p && all(q, 0x5a, 3 * PAGE_SIZE) && all_of_pages(q + 3 * PAGE_SIZE, 0, 1));
 	EXPECT(find_vm_area((vaddr_t)q, &area) && area.nr_pages == 4);
-	EXPECT_PANIC(do_vrealloc, q + PAGE_SIZE, "vrealloc: ");
+	EXPECT_PANIC(do_vrealloc, q + PAGE_SIZE, "not the start of an area");
+	page = vmalloc_to_page(q);
+	m = vmap(&page, 1, PAGE_KERNEL);
+	EXPECT(m);
+	EXPECT_PANIC(do_vrealloc, m, "give it back with vunmap");
+	vunmap(m);
 	EXPECT(!vrealloc(q, 0, GFP_KERNEL));
 	EXPECT(!vrealloc(NULL, 0, GFP_KERNEL));
 	vm_unmap_aliases();
 	EXPECT(!find_vm_area((vaddr_t)p, &area) && !find_vm_area((vaddr_t)q, &area));
+	EXPECT_PANIC(do_vrealloc, q, "lies in no area");
 }
 
 TEST(family, kvmalloc_takes_what_there_is)
@@ -330,6 +338,9 @@ TEST(family, ram_is_no_device)
 	EXPECT(!ioremap(page_to_phys(page), 8) && !ioremap_wc(page_to_phys(page), 8));
 	EXPECT(!ioremap(paddr(page_to_phys(page).v - PAGE_SIZE), 2 * PAGE_SIZE));
 	EXPECT(!vmap_pfn(pfns, 2, PAGE_KERNEL));
+	pfns[1] = MEMMAP_LIMIT >> PAGE_SHIFT; /* no address has so many bits */
+	EXPECT(!vmap_pfn(pfns, 2, PAGE_KERNEL));
+	EXPECT(!ioremap_prot(paddr(DEVICE), 8, PAGE_KERNEL_ROX));
 	EXPECT(vmap_pfn(pfns, 1, PAGE_KERNEL_ROX) == NULL && !vmap_pfn(pfns, 0, PAGE_KERNEL));
 	EXPECT(!ioremap(paddr(DEVICE), 0) && !ioremap(paddr(DEVICE), ~0ul));
 	EXPECT(!ioremap(paddr(MEMMAP_LIMIT), 1) && !ioremap(paddr(~0ul), 1));
@@ -369,8 +380,12 @@ TEST(family, ranges_are_kept)
 	EXPECT(!__vmalloc_range(PAGE_SIZE, 1, lo, hi, 0, PAGE_KERNEL, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, hi, lo, 0, PAGE_KERNEL, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, lo, hi, 0, PAGE_NONE, 0));
+	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, lo, hi, 0, PAGE_KERNEL | PAGE_WC, 0));
 	vfree(p);
 	vfree(q);
+	p = __vmalloc_range(HUGE, 2 * HUGE, lo, VMALLOC_END, 0, PAGE_KERNEL, VM_ALLOW_HUGE_VMAP);
+	EXPECT(p && IS_ALIGNED((vaddr_t)p, 2 * HUGE));
+	vfree(p);
 	p = __vmalloc_range(HUGE, PAGE_SIZE, lo, VMALLOC_END, 0, PAGE_KERNEL, VM_ALLOW_HUGE_VMAP);
 	EXPECT(p && (vaddr_t)p >= lo && huge_leaves(p, HUGE) == 1);
 	vfree(p);
@@ -468,6 +483,85 @@ TEST(family, set_memory_refuses)
 	vunmap(m);
 	vfree(p);
 	EXPECT_EQ(set_memory_ro(va, 1), -EINVAL);
+}
+
+/* How many leaves of 2 MiB, or larger, show this memory in the direct map. */
+static u64 large_aliases(const u8 *p, u64 bytes)
+{
+	struct mapping m;
+	u64 nr = 0;
+
+	for (u64 at = 0; at < bytes; at += HUGE)
+		nr += pt_lookup(&kernel_pt, alias_of(p + at), &m) && m.level > 1;
+	return nr;
+}
+
+/* Two huge leaves whose frames have large leaves in the direct map, too; the others go to list. */
+static u8 *untouched_memory(void **list, u64 most)
+{
+	for (u64 i = 0; i < most; i++) {
+		u8 *p = vmalloc_huge(2 * HUGE, GFP_KERNEL);
+
+		if (!p || (huge_leaves(p, 2 * HUGE) == 2 && large_aliases(p, 2 * HUGE) == 2))
+			return p;
+		list[i] = p;
+	}
+	return NULL;
+}
+
+/* No memory to split the direct map's first leaf, or its second: then nothing becomes code. */
+TEST(family, code_needs_tables)
+{
+	void *others[8] = { NULL };
+	u8 *p = untouched_memory(others, ARRAY_SIZE(others));
+	int error;
+	u64 n;
+
+	for (u64 i = 0; i < ARRAY_SIZE(others); i++)
+		vfree(others[i]);
+	if (!CHECKING || !p) {
+		vfree(p);
+		SKIP("needs fault injection, and memory of which nothing was code yet");
+	}
+	EXPECT_EQ(set_memory_ro((vaddr_t)p, PAGES(2 * HUGE)), 0);
+	for (n = 1;; n++) {
+		page_alloc_fail_nth(n);
+		error = set_memory_x((vaddr_t)p, PAGES(2 * HUGE));
+		if (page_alloc_fail_nth(0)) /* it did not strike */
+			break;
+		EXPECT_EQ(error, -ENOMEM);
+		for (u64 at = 0; at < 2 * HUGE; at += HUGE - PAGE_SIZE) {
+			EXPECT_EQ(prot_of((vaddr_t)p + at), PAGE_KERNEL_RO);
+			EXPECT_EQ(prot_of(alias_of(p + at)), PAGE_KERNEL);
+			EXPECT_EQ(vmalloc_to_page(p + at)->state, PG_VMALLOC);
+		}
+	}
+	EXPECT(n > 2 && error == 0);
+	EXPECT_EQ(large_aliases(p, 2 * HUGE), 0);
+	EXPECT_EQ(mm_check(printk_line), 0);
+	vfree(p);
+}
+
+/* The same where the memory is just being allocated: it is freed again. Each call finds new blocks. */
+TEST(family, no_code_no_memory)
+{
+	struct tlb_stats before, after;
+	void *p[10] = { NULL };
+	u64 late = 0;
+
+	for (u64 n = 0; n < ARRAY_SIZE(p); n++) {
+		tlb_stats(&before);
+		page_alloc_fail_nth(n + 1);
+		p[n] = __vmalloc_range(HUGE, HUGE, VMALLOC_START, VMALLOC_END, GFP_KERNEL,
+				       PAGE_KERNEL_ROX, VM_ALLOW_HUGE_VMAP);
+		page_alloc_fail_nth(0);
+		tlb_stats(&after);
+		late += !p[n] && after.range_flushes != before.range_flushes; /* it was read-only */
+	}
+	for (u64 n = 0; n < ARRAY_SIZE(p); n++)
+		vfree(p[n]);
+	if (!late)
+		SKIP("needs fault injection, and memory of which nothing was code yet");
 }
 
 /* Splitting a leaf of 2 MiB needs no memory, and its other pages stay as they are. */
@@ -587,6 +681,134 @@ TEST(family, vfree_of_much_in_an_interrupt)
 	vm_unmap_aliases();
 	for (int i = 0; i < 8; i++)
 		EXPECT_EQ(prot_of((vaddr_t)p[i]), PAGE_NONE);
+}
+
+/* Each kind of area, and what frees it */
+
+#define MANY (STOCK_SIZES + 1) /* pages: more than an area may have that is freed the short way */
+static struct page *shown[MANY];
+
+static void *get_memory(u64 nr_pages)
+{
+	return vmalloc(nr_pages * PAGE_SIZE);
+}
+
+static void *get_stack(u64 nr_pages)
+{
+	return alloc_kernel_stack(nr_pages * PAGE_SIZE);
+}
+
+static void *get_map(u64 nr_pages)
+{
+	return vmap(shown, nr_pages, PAGE_KERNEL);
+}
+
+static void *get_device(u64 nr_pages)
+{
+	return ioremap(paddr(MEMMAP_LIMIT - MANY * PAGE_SIZE), nr_pages * PAGE_SIZE);
+}
+
+static void do_vunmap(void *p)
+{
+	vunmap(p);
+}
+
+static const struct {
+	void *(*get)(u64 nr_pages);
+	void (*put)(void *p);
+} kinds[] = {
+	{ get_memory, do_vfree },
+	{ get_stack, do_free_stack },
+	{ get_map, do_vunmap },
+	{ get_device, do_iounmap },
+};
+
+static bool is_gone(const void *p, u64 nr_pages)
+{
+	struct vm_area area;
+	bool gone = !find_vm_area((vaddr_t)p, &area) || area.kind == VM_FREED;
+
+	for (u64 i = 0; i < nr_pages; i++)
+		gone &= prot_of((vaddr_t)p + i * PAGE_SIZE) == PAGE_NONE;
+	return gone;
+}
+
+/* Five areas, of which one lies across two page tables if they have some hundred pages; and each freed twice. */
+static void free_five(unsigned kind, u64 nr_pages, bool masked)
+{
+	irqflags_t flags = 0;
+	void *p[5];
+
+	for (u64 i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = kinds[kind].get(nr_pages);
+		EXPECT(p[i]);
+	}
+	for (u64 i = 0; i < ARRAY_SIZE(p); i++) {
+		if (masked)
+			flags = irq_save();
+		kinds[kind].put(p[i]);
+		EXPECT_PANIC(kinds[kind].put, p[i], "");
+		if (masked)
+			irq_restore(flags);
+		EXPECT(is_gone(p[i], nr_pages));
+	}
+}
+
+TEST(family, each_kind_is_freed_by_each_road)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	enum tlb_mode mode = tlb_mode;
+
+	EXPECT(page);
+	for (u64 i = 0; i < MANY; i++)
+		shown[i] = page;
+	for (unsigned i = 0; i < 4 * ARRAY_SIZE(kinds) && !test_failed(); i++) {
+		tlb_mode = i & 4 ? TLB_EAGER : TLB_LAZY;
+		free_five(i % 4, 1, i & 8);
+		free_five(i % 4, STOCK_SIZES - 1, i & 8);
+		free_five(i % 4, MANY, i & 8);
+	}
+	tlb_mode = mode;
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+}
+
+/* So many that the ring of frames comes to its end in the midst of one, four times. */
+TEST(family, stacks_round_the_ring)
+{
+	u64 nr_pages = STOCK_SIZES - 1, rounds = 4 * (this_stock()->mask / nr_pages + 2);
+	enum tlb_mode mode = tlb_mode;
+
+	tlb_mode = TLB_LAZY;
+	for (u64 i = 0; i < rounds && !test_failed(); i++) {
+		void *p = get_stack(nr_pages);
+
+		EXPECT(p);
+		free_kernel_stack(p);
+	}
+	tlb_mode = mode;
+}
+
+/* Nothing of a map's goes into the ring: it need not wait for room there. */
+TEST(family, vunmap_of_much_in_an_interrupt)
+{
+	u64 nr_pages = this_stock()->mask + 2; /* the ring has no room for so many */
+	struct page *page = alloc_pages(GFP_KERNEL, 0), **list = vmalloc(nr_pages * sizeof(*list));
+	bool deferred;
+	void *p;
+
+	EXPECT(page && list);
+	for (u64 i = 0; i < nr_pages; i++)
+		list[i] = page;
+	p = vmap(list, nr_pages, PAGE_KERNEL);
+	self_interrupt(do_vunmap, p);
+	deferred = vm_deferred;
+	vfree(list);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+	if (!p)
+		SKIP("the window is too small");
+	EXPECT(!deferred && is_gone(p, nr_pages));
 }
 
 static void alloc_in_interrupt(void *p)

@@ -321,6 +321,25 @@ TEST(inject, nothing_half_made)
 	inject((struct inject_order){ 0 });
 }
 
+/* A CPU for which there was no memory may be tried again; what it has by then is not taken anew. */
+TEST(inject, a_cpu_is_tried_again)
+{
+	u32 cpu = NR_CPUS - 1;
+
+	EXPECT_EQ(mm_cpu_init(0), 0); /* it has all: nothing happens */
+	if (!CHECKING || vm_stocks[cpu])
+		SKIP("needs fault injection, and a CPU that is not there");
+	for (u64 n = 1; n <= 2; n++)
+		for (int again = 0; again < 3; again++) {
+			inject((struct inject_order){ .nth = n });
+			EXPECT_EQ(mm_cpu_init(cpu), -ENOMEM);
+			EXPECT_EQ(inject((struct inject_order){ 0 }), 1);
+		}
+	EXPECT(magazines[cpu] && !vm_stocks[cpu]);
+	free_pages(magazines[cpu], 3);
+	magazines[cpu] = NULL;
+}
+
 TEST(inject, at_random)
 {
 	u64 struck = 0, runs = 300;

@@ -161,6 +161,28 @@ TEST(memmap, full)
 	EXPECT_EQ(map.nr, MEMMAP_MAX - 1);
 }
 
+/* With no room for one range more nothing is cut in two; what goes whole still does. */
+TEST(memmap, full_and_cut)
+{
+	static struct memmap before;
+	u64 bytes = 3 * MEMMAP_MAX * PAGE_SIZE;
+
+	clear();
+	for (u64 i = 0; i < MEMMAP_MAX; i++)
+		EXPECT(memmap_insert(&map, (4 * i + 1) * PAGE_SIZE, 3 * PAGE_SIZE, MEM_USABLE));
+	before = map;
+	EXPECT_EQ(memmap_alloc(&map, PAGE_SIZE, PAGE_SIZE, ~0ul, MEM_TABLES).v, 0);
+	EXPECT_EQ(map.dropped, MEMMAP_MAX); /* each was tried */
+	memmap_limit(&map, bytes - PAGE_SIZE);
+	EXPECT_EQ(map.dropped, 2 * MEMMAP_MAX);
+	EXPECT_EQ(memmap_bytes(&map, MEM_USABLE), bytes);
+	EXPECT(!memcmp(map.range, before.range, sizeof(map.range)));
+	memmap_limit(&map, bytes - 3 * PAGE_SIZE);
+	EXPECT_EQ(memmap_bytes(&map, MEM_USABLE), bytes - 3 * PAGE_SIZE);
+	EXPECT_EQ(memmap_alloc(&map, 3 * PAGE_SIZE, PAGE_SIZE, ~0ul, MEM_TABLES).v,
+		  (4 * (MEMMAP_MAX - 2) + 1) * PAGE_SIZE);
+}
+
 TEST(memmap, alloc_from_the_top)
 {
 	clear();

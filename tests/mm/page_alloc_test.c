@@ -128,8 +128,14 @@ TEST(page_alloc, coalesce)
 	EXPECT(same_free_blocks(&before, &after));
 }
 
+static void alloc_one(void *page)
+{
+	*(struct page **)page = alloc_pages(GFP_KERNEL, 0);
+}
+
 TEST(page_alloc, exhaust)
 {
+	struct page *refused[3] = { NULL, NULL, NULL };
 	struct page_stats before, empty, after;
 	struct page_list list = { 0, 0 };
 	u64 taken;
@@ -139,10 +145,13 @@ TEST(page_alloc, exhaust)
 	page_stats(&before);
 	taken = take_all(&list);
 	page_stats(&empty);
-	EXPECT(!alloc_pages(__GFP_NORECLAIM, 0));
+	refused[0] = alloc_pages(__GFP_NORECLAIM, 0);
+	alloc_one(&refused[1]);
+	self_interrupt(alloc_one, &refused[2]); /* it cannot wait for what others keep */
 	EXPECT_EQ(alloc_pages_bulk(__GFP_NORECLAIM, 1, pages), 0);
 	EXPECT(!__get_free_pages(__GFP_NORECLAIM, 0));
 	give_all(&list);
+	EXPECT(!refused[0] && !refused[1] && !refused[2]);
 	page_stats(&after);
 	EXPECT_EQ(taken, before.free);
 	EXPECT_EQ(empty.free, 0);
@@ -320,6 +329,7 @@ TEST(page_alloc, text)
 	struct page *page = alloc_pages(GFP_KERNEL, 1),
 		    *none = pfn_to_page(MEMMAP_LIMIT >> PAGE_SHIFT);
 	char text[PAGE_TEXT], free[PAGE_TEXT];
+	void *object;
 	u32 owner;
 
 	EXPECT(page);
@@ -333,7 +343,20 @@ TEST(page_alloc, text)
 	EXPECT(!contains(free, "last asked"));
 	page_text(text, none);
 	EXPECT(contains(text, "in no block 0x0 of 2^0 frames") && !contains(text, "last asked"));
+	page->state = PG_NR_STATES;
+	page_text(text, page);
+	page->state = PG_ALLOC;
+	EXPECT(contains(text, "in ? block"));
+	page->state = PG_TAIL; /* of no block, then */
+	page_text(text, page + 1);
+	page->state = PG_ALLOC;
+	EXPECT(contains(text, "in no block 0x0 of 2^0 frames"));
 	__free_pages(page, 1);
+	object = kmalloc(64, GFP_KERNEL);
+	EXPECT(object);
+	page_text(text, virt_to_page(object)); /* where others have the owner, it keeps bits */
+	kfree(object);
+	EXPECT(contains(text, "in slab block 0x") && !contains(text, "last asked"));
 }
 
 static void free_order_0(void *page)
@@ -344,6 +367,18 @@ static void free_order_0(void *page)
 static void free_order_2(void *page)
 {
 	__free_pages(page, 2);
+}
+
+/* There is no such order, though the byte that a struct page has for it would be that of order 2. */
+static void free_order_258(void *page)
+{
+	__free_pages(page, 256 + 2);
+}
+
+/* As if it had been claimed. */
+static void give_unclaimed(void *page)
+{
+	give_blocks(page, 0, 0);
 }
 
 static void free_by_address(void *p)
@@ -367,6 +402,8 @@ TEST(page_alloc, misuse)
 	EXPECT_PANIC(free_order_0, block, "not a block as it was allocated");
 	EXPECT_PANIC(free_order_2, block + 1, "not a block as it was allocated");
 	EXPECT_PANIC(free_order_0, block + 3, "not a block as it was allocated");
+	EXPECT_PANIC(free_order_258, block, "not a block as it was allocated");
+	EXPECT_PANIC(give_unclaimed, single, "not a block as it was allocated");
 	EXPECT_PANIC(free_order_0, NULL, "not the struct page of a frame");
 	EXPECT_PANIC(free_order_0, (char *)single + 8, "not the struct page of a frame");
 	EXPECT_PANIC(free_order_0, pfn_to_page(MEMMAP_LIMIT >> PAGE_SHIFT), "not the struct page");
@@ -477,6 +514,29 @@ TEST(page_alloc, freed_in_interrupts)
 		cpu_join(1);
 		EXPECT_EQ(nr_free_pages(), before);
 	}
+}
+
+/* A list is counted only if each of its links and blocks is as it should be. */
+TEST(page_alloc, broken_lists)
+{
+	struct page *a = alloc_pages(GFP_KERNEL, 0), *b = alloc_pages(GFP_KERNEL, 0);
+	struct page_list list = { 0, 0 };
+
+	EXPECT(a && b);
+	page_list_add(&list, a, true);
+	page_list_add(&list, b, true);
+	EXPECT_EQ(page_list_count(&list, PAGE_IS(PG_ALLOC, 0)), 2);
+	EXPECT_EQ(page_list_count(&list, PAGE_IS(PG_ALLOC, 1)), ~0ul);
+	list.last = page_to_pfn(a);
+	EXPECT_EQ(page_list_count(&list, PAGE_IS(PG_ALLOC, 0)), ~0ul);
+	list.last = page_to_pfn(b);
+	b->prev = 0;
+	EXPECT_EQ(page_list_count(&list, PAGE_IS(PG_ALLOC, 0)), ~0ul);
+	b->prev = page_to_pfn(a);
+	a->next = (u32)((MEMMAP_LIMIT >> PAGE_SHIFT) - 1); /* no RAM */
+	EXPECT_EQ(page_list_count(&list, PAGE_IS(PG_ALLOC, 0)), ~0ul);
+	__free_pages(a, 0);
+	__free_pages(b, 0);
 }
 
 /* RAM that was never ours to give, and holes. */

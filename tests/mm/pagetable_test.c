@@ -575,6 +575,47 @@ TEST(pagetable, notes_stay)
 	EXPECT_EQ(end(), 0);
 }
 
+/* No pages are nothing, wherever they begin. */
+TEST(pagetable, nothing_to_map)
+{
+	begin(4);
+	EXPECT_EQ(pt_map(&pt, 2 * MiB, paddr(0), 0, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 0);
+	EXPECT_EQ(pt_map(&pt, 2 * MiB, paddr(0), 1, PAGE_KERNEL), 0);
+	EXPECT_EQ(pt_map(&pt, 2 * MiB, paddr(0), 0, PAGE_KERNEL), 0);
+	EXPECT_EQ(pt_map(&pt, 0, paddr(0), 0, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 3);
+	EXPECT_EQ(end(), 0);
+}
+
+/* As at boot: a supply that takes no table back. What it gave before it failed is not used. */
+static pte_t *given[4];
+
+static pte_t *one_way_get(void)
+{
+	pte_t *table = counting_get();
+
+	if (table)
+		given[live % ARRAY_SIZE(given)] = table;
+	return table;
+}
+
+TEST(pagetable, a_source_that_takes_nothing_back)
+{
+	static struct page_source one_way = { one_way_get, NULL };
+
+	begin(4);
+	pt.source = &one_way;
+	fail_at = 3;
+	EXPECT_EQ(pt_map(&pt, 2 * MiB, paddr(0), 1, PAGE_KERNEL), -ENOMEM);
+	EXPECT_EQ(live, 2);
+	EXPECT_EQ(pt_count_tables(&pt), 1);
+	pt.source = &counting;
+	counting_put(given[1]);
+	counting_put(given[2]);
+	EXPECT_EQ(end(), 0);
+}
+
 static void unaligned(void *arg)
 {
 	(void)!pt_map(&pt, (vaddr_t)arg, paddr(0), 1, PAGE_KERNEL);

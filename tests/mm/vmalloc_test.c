@@ -158,6 +158,23 @@ TEST(vmalloc, misuse_is_told)
 	EXPECT_PANIC(do_vfree, p, "lies in no area");
 }
 
+/* No call gives back what a broken descriptor describes; its kind is past the end of what has names. */
+TEST(vmalloc, a_broken_descriptor_is_told)
+{
+	void *p = vmalloc(PAGE_SIZE);
+	pte_t *guard, was;
+
+	EXPECT(p);
+	guard = pt_entry(&kernel_pt, (vaddr_t)p - PAGE_SIZE);
+	was = pte_get(guard);
+	for (int kind = VM_NR_KINDS; kind < 16; kind++) {
+		pte_set(guard, vm_area_encode(kind, 1, 0));
+		EXPECT_PANIC(do_vfree, p, "give it back with nothing: it is broken");
+	}
+	pte_set(guard, was);
+	vfree(p);
+}
+
 /* What was freed comes back neither as address nor as frame before the flush, but does after. */
 TEST(vmalloc, nothing_reused_before_the_flush)
 {

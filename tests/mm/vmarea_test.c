@@ -149,6 +149,12 @@ TEST(vmarea, exact_aligned_gap)
 	EXPECT_EQ(whole, START + 2 * MiB);
 	free_range(whole, 510);
 	destroy();
+	EXPECT_EQ(vmwindow_init(&w, START + MiB, START + 4 * MiB),
+		  0); /* no room for any alignment */
+	EXPECT_EQ(vmarea_alloc(&w, 511, 2 * MiB, START, START + 4 * MiB, &whole), 0);
+	EXPECT_EQ(whole, START + 2 * MiB);
+	free_range(whole, 511);
+	destroy();
 }
 
 TEST(vmarea, refuses_nonsense)
@@ -164,6 +170,7 @@ TEST(vmarea, refuses_nonsense)
 	EXPECT_EQ(vmarea_alloc(&w, ~0ul - 1, PAGE_SIZE, START, END, &va), -ENOSPC);
 	EXPECT_EQ(vmarea_alloc(&w, 1, 1ul << 63, START, END, &va), -ENOSPC);
 	EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, END, START, &va), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, PAGES - 1, 2 * PAGE_SIZE, START, END, &va), -ENOSPC);
 	EXPECT_EQ(va, 1);
 	EXPECT_EQ(vmarea_alloc(&w, PAGES - 2, PAGE_SIZE, START, END, &va), 0);
 	EXPECT_EQ(ranges_in(w.free), 0);
@@ -216,6 +223,52 @@ TEST(vmarea, check_finds_a_lost_node)
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 1);
 	EXPECT(sound());
+	destroy();
+}
+
+/* A node that has a child on this side; NULL: none has. */
+static struct vmrange *with_child(struct vmrange *tree, bool right)
+{
+	struct vmrange *found;
+
+	if (!tree || (right ? tree->right : tree->left))
+		return tree;
+	found = with_child(tree->left, right);
+	return found ?: with_child(tree->right, right);
+}
+
+/* More free pages than there are; a tree that is no heap, so that it may grow as deep as a list. */
+TEST(vmarea, check_finds_wrong_nodes)
+{
+	struct vmrange *last, *node, *child;
+	vaddr_t va[64];
+	u64 was;
+
+	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
+		EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, END, &va[i]), 0);
+	EXPECT(sound());
+	for (int more = 1; more >= -1;
+	     more -= 2) { /* the last one is the largest, and in all sums */
+		for (last = w.free; last->right; last = last->right)
+			last->largest += more;
+		last->largest += more;
+		last->nr_pages += more;
+		w.pages_free += more;
+		EXPECT(sound() == (more < 0));
+	}
+	for (int right = 0; right < 2; right++) {
+		node = with_child(w.free, right);
+		EXPECT(node); /* of 65 random priorities, some fall and some rise */
+		child = right ? node->right : node->left;
+		was = child->priority;
+		child->priority = ~0ul;
+		EXPECT(!sound());
+		child->priority = was;
+	}
+	EXPECT(sound());
+	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
+		free_range(va[i], 1);
 	destroy();
 }
 
