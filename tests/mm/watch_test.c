@@ -5,6 +5,8 @@
  * comes, and counts the stores at which the machine stops. Here, as in every test, we look at the
  * mapping itself: the play is only worth watching if it is what the calls promise.
  */
+#include <kernel/monitor.h>
+#include <kernel/printk.h>
 #include <kernel/string.h>
 #include <mm/mm.h>
 #include <mm/vmalloc.h>
@@ -181,3 +183,34 @@ TEST(watch, on_another_cpu)
 		SKIP("there is one CPU only");
 	run_on_cpu(1, play, NULL);
 }
+
+/* The same calls by hand, to look at what they leave. */
+static void protect(const char *how, vaddr_t va, u64 nr_pages)
+{
+	static const struct {
+		const char *how;
+		pgprot_t from, to;
+	} calls[] = {
+		{ "ro", PAGE_KERNEL, PAGE_KERNEL_RO },
+		{ "rw", PAGE_KERNEL_RO, PAGE_KERNEL },
+		{ "x", PAGE_KERNEL_RO, PAGE_KERNEL_ROX },
+		{ "nx", PAGE_KERNEL_ROX, PAGE_KERNEL_RO },
+	};
+	unsigned i = 0;
+	int error;
+
+	while (i < ARRAY_SIZE(calls) && strcmp(calls[i].how, how) != 0)
+		i++;
+	if (i == ARRAY_SIZE(calls)) {
+		printk("'%s' is none of ro, rw, x and nx\n", how);
+		return;
+	}
+	error = set_memory(va, nr_pages, calls[i].from, calls[i].to);
+	printk("%s\n", error == 0	? "done" :
+		       error == -EINVAL ? "refused: these are not pages of one area of vmalloc" :
+		       error == -ENOMEM ? "refused: no memory to split the direct map's pages" :
+					  "refused: rw wants nx before, x wants ro before");
+}
+
+COMMAND(protect, "ro|rw|x|nx VA [PAGES]", "set_memory_ro, and its kin",
+	protect(text[0], n[1], nr > 2 ? n[2] : 1));

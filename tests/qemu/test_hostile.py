@@ -222,6 +222,8 @@ BAD_NUMBERS = {
 }
 BAD_TEXTS = {  # of those who take words: (typed, a part of the answer)
     "fault": [("fault q 0", "'q'"), ("fault rw 0", "'rw'"), ("fault ' 0", "'''"), ("fault R 0", "'R'")],
+    "protect": [("protect q 0", "'q'"), ("protect rox 0", "'rox'"), ("protect ro 0", "refused: "),
+                ("protect ro ffff888000001000", "refused: "), ("protect x 0 ffffffffffffffff", "refused: ")],
     "stress": [("stress junk", "'junk'"), ("stress -1", "'-1'"), (f"stress {OVER}", OVER), ("stress 0", "'0'"),
                ("stress 1 99", "on 153 CPUs"), ("stress 5x", "'5x'"), ("stress 1s1", "'1s1'")],
     "test": [("test no-such-test", "'no-such-test'"), ("test %s%n", "'%s%n'")],
@@ -233,7 +235,7 @@ def commands(monitor):
     """{name: its arguments, as `help` shows them}"""
     lines = re.findall(r"^(\w+) +((?:\[?[A-Za-z|]+\]?(?:\.\.\.)? )*)? *(.+)$", monitor.command("help"), re.M)
     source = "".join((ROOT / f).read_text(encoding="utf-8") for f in subprocess.run(
-        ["git", "ls-files", "*.c"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+        ["git", "ls-files", "*.c", ":!labs"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
     known = dict(re.findall(r'^COMMAND\((\w+), "([^"]*)"', source, re.M))
     assert {name for name, *_ in lines} - {"A"} == set(known), "help and the commands in the source differ"
     return known
@@ -243,7 +245,8 @@ def rows_for(name, args):
     """(typed, a part of the answer) for each argument: wrong values; too few and too many of them."""
     words = args.split()
     needed = [w for w in words if w[0] != "["]
-    good = {"VA": "0", "PA": "0", "PA...": "0", "SIZE": "1", "BYTE": "0", "LAST": "0", "CPUS": "1", "r|w|x": "r"}
+    good = {"VA": "0", "PA": "0", "PA...": "0", "SIZE": "1", "BYTE": "0", "LAST": "0", "CPUS": "1", "r|w|x": "r",
+            "ro|rw|x|nx": "nx", "PAGES": "1"}
     fill = [good.get(w.strip("[]"), "x") for w in words]
     if needed:
         yield name, f"usage: {name}"
