@@ -4,6 +4,7 @@
     LAB=n       only this lab
     WRONG=name  only its starter, solution or wrong solution of this name
     V=1         all that is said of the tests that fail, to write hints by
+    UPDATE=1    write what each wrong solution lost into its head comment: then look at the diff, is it right?
     JOBS=n      how many trees at once; as many as there are CPUs
 
 For every lab: the solution earns 100 points; the starter compiles without a warning, boots to a prompt that lists
@@ -16,9 +17,11 @@ import collections
 import json
 import os
 import queue
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -29,6 +32,7 @@ import grading  # noqa: E402  pylint: disable=wrong-import-position
 OUT = labs.TREE / "build/labs"
 JOBS = int(os.environ.get("JOBS") or os.cpu_count())
 VERBOSE = os.environ.get("V", "0") != "0"
+UPDATE = os.environ.get("UPDATE", "0") != "0"
 Variant = collections.namedtuple("Variant", "lab name texts wrong")  # wrong: None for starter and solution
 Row = collections.namedtuple("Row", "lab variant points lost hints faults seconds results")
 
@@ -126,6 +130,18 @@ def tell(row):
                 print(f"       {name} [{test.hint or 'no hint'}]\n         " + test.message.replace("\n", "\n         "))
 
 
+def update(row):
+    """Its loses: as it is now."""
+    path = row.lab.folder / f"wrong/{row.variant}.c"
+    if not path.exists() or not row.lost:
+        return
+    tests = "*" if len(row.lost) == len(row.lab.points) else " ".join(sorted(row.lost))
+    lines = textwrap.wrap(f"loses: {tests}", 100, initial_indent=" * ", subsequent_indent=" *   ", break_on_hyphens=False)
+    text = re.sub(r"^ \* loses:.*?(?=^ \* hint:)", "\n".join(lines) + "\n", path.read_text(encoding="utf-8"), 1,
+                  re.DOTALL | re.MULTILINE)
+    path.write_text(text, encoding="utf-8")
+
+
 def chosen():
     word, wanted = os.environ.get("LAB", ""), os.environ.get("WRONG", "")
     found = [v for lab in ([labs.lab_by_number(word)] if word else labs.labs()) for v in variants(lab)
@@ -149,6 +165,8 @@ def main():
     with ThreadPoolExecutor(trees.qsize()) as pool:
         for row in pool.map(lambda variant: grade(variant, trees), todo):
             tell(row)
+            if UPDATE:
+                update(row)
             rows.append(row)
     (OUT / "table.json").write_text(json.dumps([{"lab": r.lab.number, "tree": r.variant, "points": r.points, "lost": sorted(r.lost),
                                                  "hints": sorted(r.hints), "faults": r.faults} for r in rows], indent=1))
