@@ -272,6 +272,40 @@ def test_the_kernels_words_for_types(seen):
     assert seen.gdb.python("hex(machine.IMAGE_BASE)") == hex(value(seen, "address_map.image"))
 
 
+FOUND = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (...) (.*)$")
+
+
+def in_memory(seen, what):
+    """Where the machine's RAM, and not what lies behind a device's page, holds these bytes."""
+    found, at = set(), seen.machine.ram.map.find(what)
+    while at >= 0:
+        found.add(at)  # below the hole at 2 GiB an offset in the file is the address
+        at = seen.machine.ram.map.find(what, at + 1)
+    return found
+
+
+def test_find(seen):
+    """What is found is what the RAM holds, by all names of the frames."""
+    entry = seen.gdb(f"output/x $pte({seen.made['area'] + PAGE:#x})")
+    value = int(entry, 16).to_bytes(8, "little")
+    for line, what, step in (('"ran off the area"', b"ran off the area", 1), (entry, value, 8),
+                             (f"{int.from_bytes(b'ff t', 'little'):#x} u32 anywhere", b"ff t", 1),
+                             ('"%s\\n"', b"%s\n", 1), (f"{int.from_bytes(b'PC', 'little')} u16", b"PC", 2)):
+        lines = seen.mm(f"find {line}")
+        rows = [(int(m[1], 16), int(m[2], 16), m[3]) for m in map(FOUND.match, lines[1:-1])]
+        places = {pa for pa in in_memory(seen, what) if pa % step == 0}
+        expected = {(leaf.va + pa - leaf.pa, pa, leaf.prot) for pa in places for leaf in seen.leaves
+                    if leaf.pa <= pa < leaf.pa + leaf.bytes}
+        assert set(rows) == expected and rows == sorted(rows) and rows, line
+        assert lines[-1].startswith(f"{len({pa for _, pa, _ in rows})} place"), line
+    assert seen.mm('find "ran off the area" image')[1].endswith(" r-- rodata")
+    assert len(seen.mm('find "ran off the area" image')) == 3
+    assert seen.mm("find 0 u8 image")[-1] == "and no further: give it a smaller range"
+    for line, words in (("", "is missing"), ('"a" u8', "one size"), ("1 u8 u16", "one size"), ("256 u8", "more than 1 bytes"),
+                        ('"a', "no closing quote")):
+        assert words in seen.gdb(f"mm find {line}"), line
+
+
 def test_errors(seen):
     for line, words in (("map foo", "No symbol"), ("map 1 2 3", "more than one range"), ("map each pieces", "choose one"), ("map frames gaps", "gaps are not"),
                         ("map all 0x1000", "more than one range"), ("map 2 1", "its last byte lies before its first"),

@@ -92,6 +92,14 @@ def _fetch(first, last):
     return _keep(first, last, _read_stub(connection, first << 12, last - first + 1 << 12))
 
 
+def phys_once(pa, length):
+    """The same for much memory that is looked at once: it is not kept."""
+    connection = _connection()
+    if connection.type == "core":
+        return _read_core(connection, pa, length)
+    return _read_bulk(connection, pa, length) or _read_stub(connection, pa, length)
+
+
 def _keep(first, last, data):
     for n in range(first, last + 1):
         _pages[n] = data[n - first << 12:n - first + 1 << 12]

@@ -1,23 +1,13 @@
 """mm map and mm alias: what is mapped where, read off the page tables."""
 
-from collections import namedtuple
-
-import gdb
-
 from . import machine, paging, words
+from .choice import WORDS, choose
 from .command import Command, write
 from .layout import Places
 from .machine import Problem, phys
 
-RANGES = "all", "window", "direct", "vmemmap", "image"
 VIEWS = "each", "pieces", "frames", "gaps"
-SIZES = {"4k": 1 << 12, "2m": 1 << 21, "1g": 1 << 30}
-TYPES = {"wc": 1, "uc": 3}
-RIGHTS = {"r--": 0, "rw-": paging.W, "r-x": paging.X, "rwx": paging.W | paging.X}  # exactly these
-SOME = {"w": paging.W, "x": paging.X, "u": paging.U}  # at least this
 RUN_HEAD = "virtual            physical       page   pages pieces may area +page, or range"
-
-Filter = namedtuple("Filter", "kind value wanted")  # wanted False: it had a ! in front
 
 
 class Map(Command):
@@ -47,96 +37,33 @@ A filter shows only such pages, ! in front of it only others:
     name = "map"
     usage = ("[VA [LAST] | all | window | direct | vmemmap | image] [each | pieces | frames] [gaps] [FILTER...] "
              "[root=TABLE [levels=4|5]]")
-    words = (*RANGES, *VIEWS, *RIGHTS, *SOME, "4K", "2M", "1G", *TYPES, *words.KINDS[1:])
+    words = (*WORDS, *VIEWS)
 
     def run(self, text):
-        text, tables = self.tables(text)
-        tables = tables or machine.tables()
-        numbers, ranges, views, filters = [], [], set(), []
-        for word in gdb.string_to_argv(text):
-            if word in RANGES:
-                ranges.append(word)
-            elif word in VIEWS:
-                views.add(word)
-            elif found := filter_of(word):
-                filters.append(found)
-            else:
-                numbers.append(self.number(word, "an address, range or filter"))
-        if len(numbers) > 2 or len(ranges) + bool(numbers) > 1:
-            raise self.misused("more than one range")
-        if "gaps" in views and (filters or "frames" in views):
+        choice = choose(self, text, VIEWS)
+        views = choice.words
+        if "gaps" in views and (choice.filters or "frames" in views):
             raise self.misused("filters and 'frames' are for pages that are mapped, and gaps are not")
         if len(views - {"gaps"}) > 1:
             raise self.misused(f"{' and '.join(sorted(views - {'gaps'}))} are views of the same: choose one")
-        places = Places(tables)
-        lo, hi = wanted_range(places, numbers, *ranges)
-        if hi < lo:
-            raise self.misused(f"the range {lo:#x} to {hi:#x} is empty: its last byte lies before its first")
-        write(rows(tables, places, lo, hi, views, filters))
+        write(rows(choice))
 
 
 Map()
 
 
-def filter_of(word):
-    """The Filter that a word stands for, or None."""
-    wanted, word = not word.startswith("!"), word.lstrip("!")
-    for kind, names in (("size", SIZES), ("type", TYPES)):
-        if word.lower() in names:
-            return Filter(kind, names[word.lower()], wanted)
-    for kind, names in (("rights", RIGHTS), ("some", SOME)):
-        if word in names:
-            return Filter(kind, names[word], wanted)
-    return Filter("area", words.KINDS.index(word), wanted) if word in words.KINDS[1:] else None
-
-
-def wanted_range(places, numbers, name="window"):
-    """(first byte, last byte)"""
-    if len(numbers) == 2:
-        return tuple(numbers)
-    if numbers:
-        area = places.area_at(numbers[0])
-        return (area.start, words.area_end(area) - 1) if area else (numbers[0], numbers[0])
-    if name == "all":
-        return 0, paging.TOP
-    if name == "window":
-        return places.window[0], places.window[-1]
-    if name == "image":
-        return machine.symbol("__image_start"), machine.symbol("__image_end") - 1
-    found = next(r for r in places.plan if r.name == name)
-    return found.start, found.end - 1
-
-
 # Rows
 
-def rows(tables, places, lo, hi, views, filters):
+def rows(choice):
     """The lines of `mm map`."""
-    found = paging.entries(phys, *tables, lo, hi)
-    if filters:
-        found = passing(found, places, filters)
+    found, views = choice.entries(), choice.words
     yield words.MAP_HEAD if "each" in views else RUN_HEAD
     things = found if "each" in views else paging.runs(found, bool({"pieces", "frames"} & views))
     if "frames" in views:
         things = sorted((run for run in things if type(run) is paging.Run), key=lambda run: (run.pa, run.va))
     if "gaps" in views:
-        things = paging.with_gaps(things, lo, hi)
-    yield from table(things, places, "each" in views)
-
-
-def passing(found, places, filters):
-    """Of these entries, the pages that all filters let pass."""
-    tests = [(test_of(f, places), f.wanted) for f in filters]
-    return (e for e in found if e.value & paging.P and all(test(e) == wanted for test, wanted in tests))
-
-
-def test_of(f, places):
-    """entry -> bool"""
-    value = f.value
-    return {"size": lambda e: paging.level_bytes(e.level) == value,
-            "type": lambda e: paging.memory_type(e.value) == value,
-            "rights": lambda e: e.rights == value,
-            "some": lambda e: bool(e.rights & value),
-            "area": lambda e: getattr(places.area_at(e.va), "kind", None) == value}[f.kind]
+        things = paging.with_gaps(things, choice.lo, choice.hi)
+    yield from table(things, choice.places, "each" in views)
 
 
 def table(things, places, each):
