@@ -15,7 +15,7 @@ from debugger import Debugged
 from readers import LARGE, PAGE, Leaf
 from tessera import paging
 
-SHAPES = {"4-levels": {}, "5-levels": {"LA57": 1, "MEM": "300M"}, "small-pages": {"CPU": "qemu64", "MEM": "64M"}}
+SHAPES = {"4-levels": {"MEM": "64M"}, "5-levels": {"LA57": 1, "MEM": "100M"}, "small-pages": {"CPU": "qemu64", "MEM": "64M"}}
 TOP = (1 << 64) - 1
 ROW = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (\d+) ([KMG])iB (...) +([-+]\d+|-) (.*)$")
 RUN = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (\d+) ([KMG])iB +(\d+) +(\d+) (...) (.*)$")
@@ -276,11 +276,17 @@ FOUND = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (...) (.*)$")
 
 
 def in_memory(seen, what):
-    """Where the machine's RAM, and not what lies behind a device's page, holds these bytes."""
-    found, at = set(), seen.machine.ram.map.find(what)
-    while at >= 0:
-        found.add(at)  # below the hole at 2 GiB an offset in the file is the address
-        at = seen.machine.ram.map.find(what, at + 1)
+    """Where the machine's RAM holds these bytes: below the hole at 2 GiB an offset in the file is the address."""
+    found, part, at = set(), b"", 0
+    with open(seen.machine.ram_file, "rb") as file:
+        while more := file.read(1 << 24):
+            part += more
+            where = part.find(what)
+            while where >= 0:
+                found.add(at + where)
+                where = part.find(what, where + 1)
+            at += len(part) - len(what) + 1
+            part = part[len(part) - len(what) + 1:]
     return found
 
 
