@@ -201,6 +201,16 @@ static bool sound_before(void)
 	return survived && !unsound;
 }
 
+/* Tests run with interrupts on. Has every irq_save had its irq_restore? */
+static void check_interrupts(void)
+{
+	irqflags_t flags = irq_save();
+
+	irq_restore(0x200); /* RFLAGS.IF */
+	if (!(flags & 0x200))
+		fail("interrupts are masked: an irq_restore is missing");
+}
+
 /* False if mm/ is unsound now, and not for want of a function that is still to be written. */
 static bool run_test(const struct test *test, u64 seed)
 {
@@ -225,6 +235,7 @@ static bool run_test(const struct test *test, u64 seed)
 	body_cycles = -cycles();
 	survives(run_body, (void *)test);
 	body_cycles += cycles();
+	check_interrupts();
 	inject((struct inject_order){ 0 }); /* what a test has ordered ends with it */
 	if (!survives(take_stock, &b) || !survives(check_mm, &faults))
 		return stubs_hit != hit;
@@ -257,16 +268,17 @@ static void report(const struct test *test, unsigned number, bool graded)
 	tests_failed += verdict == FAIL;
 }
 
-/* Does it contain one of the parts, which commas separate? */
+/* Does it contain one of the parts, which commas separate? After a '-': none of them. */
 static bool matches(const char *name, const char *pattern)
 {
 	char parts[sizeof(words.work)], *rest = parts, *part;
+	bool wanted = *pattern != '-';
 
-	strlcpy(parts, pattern, sizeof(parts));
+	strlcpy(parts, pattern + !wanted, sizeof(parts));
 	while ((part = next_word(&rest, ",")))
 		if (contains(name, part))
-			return true;
-	return !*pattern;
+			return wanted;
+	return !wanted || !*pattern;
 }
 
 /* The tests that match, shuffled as Fisher and Yates do: Knuth TAOCP 2, 3.4.2, algorithm P. */
@@ -311,7 +323,7 @@ unsigned run_tests(const char *pattern, u64 seed)
 	if (!sound)
 		printk("Bail out! mm/ is unsound\n");
 	if (!nr) {
-		printk("# no test's name contains '%s'; `test` alone runs all\n", pattern);
+		printk("# no test's name matches '%s'; `test` alone runs all\n", pattern);
 		tests_failed++;
 	}
 	printk("# seed %lu: make run APPEND=\"test%s%s seed=%lu exit\"\n", seed,
@@ -319,5 +331,5 @@ unsigned run_tests(const char *pattern, u64 seed)
 	return tests_failed - before;
 }
 
-COMMAND(test, "[part]", "the tests whose name contains this, or all",
+COMMAND(test, "[part]", "the tests whose name contains this (-part: does not), or all",
 	failed = run_tests(nr ? text[0] : "", words.seed));

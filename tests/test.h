@@ -98,8 +98,9 @@ u64 locks_taken(void); /* by all CPUs so far */
 u64 test_random(void);
 
 /*
- * Run the tests whose name contains pattern ("" for all; "one,other" for either) in an order that seed
- * shuffles (0: as linked). KTAP on COM1 and `test` records. Returns the number of failures.
+ * Run the tests whose name contains pattern ("" for all; "one,other" for either; "-one,other" for the
+ * rest) in an order that seed shuffles (0: as linked). KTAP on COM1 and `test` records. Returns the
+ * number of failures.
  */
 unsigned run_tests(const char *pattern, u64 seed);
 

@@ -93,6 +93,7 @@ int main(int argc, char **argv)
 			return 2;
 		}
 	}
+	setvbuf(stdout, NULL, _IOLBF, BUFSIZ); /* whoever reads along sees each result at once */
 	sim_init(ram, sizeof(ram) / sizeof(ram[0]), levels);
 	fill_memmap(&map);
 	words.mm = options;

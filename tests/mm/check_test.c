@@ -190,6 +190,31 @@ TEST(check, finds_broken_areas)
 	vfree(p);
 }
 
+/* Each kind of frame that nobody may have by another name. */
+TEST(check, finds_what_a_vmap_must_not_show)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0), *gone = alloc_pages(GFP_KERNEL, 0);
+	pte_t *entry;
+	char *p;
+
+	EXPECT(page && gone);
+	__free_pages(gone, 0);
+	p = vmap(&page, 1, PAGE_KERNEL_RO);
+	EXPECT(p);
+	entry = pt_entry(&kernel_pt, (vaddr_t)p);
+	EXPECT_EQ(virt_to_page(kernel_pt.root)->state, PG_RESERVED);
+	EXPECT_EQ(virt_to_page(entry)->state, PG_TABLE);
+	EXPECT(faults_with(entry, pte_make_leaf(page_to_phys(gone), 1, PAGE_KERNEL_RO)) > 0);
+	EXPECT(faults_with(entry, pte_make_leaf(virt_to_phys(kernel_pt.root), 1, PAGE_KERNEL_RO)) >
+	       0);
+	EXPECT(faults_with(entry, pte_make_leaf(page_to_phys(virt_to_page(entry)), 1,
+						PAGE_KERNEL_RO)) > 0);
+	EXPECT_EQ(faults(), 0);
+	vunmap(p);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+}
+
 /* A frame in stock whose entry is not as vmalloc would need it. */
 TEST(check, finds_a_wrong_entry_in_stock)
 {
@@ -366,6 +391,25 @@ TEST(check, tells_of_blocks_out_of_place)
 	given = tells_of("is unsound");
 	reserved->state = PG_RESERVED;
 	EXPECT(behind && given);
+	EXPECT_EQ(faults(), 0);
+}
+
+/* The frame of a slab no longer says so: of whichever cache, its sums do not come out. */
+TEST(check, finds_a_lost_slab_of_each_cache)
+{
+	static const u64 sizes[] = { 8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048 };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+		void *object = kmalloc(sizes[i], GFP_KERNEL);
+		u64 found;
+
+		EXPECT(object);
+		virt_to_page(object)->state = PG_KMALLOC;
+		found = faults();
+		virt_to_page(object)->state = PG_SLAB;
+		kfree(object);
+		EXPECT(found > 0);
+	}
 	EXPECT_EQ(faults(), 0);
 }
 

@@ -719,3 +719,51 @@ TEST(page_alloc, blocks)
 	EXPECT_EQ(stats.total, memmap_bytes(&memmap, MEM_USABLE) / PAGE_SIZE);
 	EXPECT_EQ(stats.free, nr_free_pages());
 }
+
+/* The quick way to a struct page serves the largest range of RAM, whole. */
+TEST(page_alloc, main_range)
+{
+	const struct memrange *main = memmap_find(&memmap, page_to_phys(main_first));
+	u64 most = 0;
+
+	for (const struct memrange *r = memmap.range; r < memmap.range + memmap.nr; r++)
+		if (r->type == MEM_USABLE)
+			most = MAX(most, (r->end - r->start) >> PAGE_SHIFT);
+	EXPECT_EQ(main_pages, most);
+	EXPECT(main && main->type == MEM_USABLE);
+	EXPECT_EQ(page_to_phys(main_first).v, main->start);
+	EXPECT_EQ((main->end - main->start) >> PAGE_SHIFT, most);
+}
+
+static bool is_ram(u64 pfn)
+{
+	const struct memrange *r = memmap_find(&memmap, paddr(pfn << PAGE_SHIFT));
+
+	return r && memmap_is_ram(r->type);
+}
+
+/* As if this were the largest range: its first and last frame are in, those beside it as the map says. */
+static bool edges_are_sharp(const struct memrange *r)
+{
+	u64 pfn = r->start >> PAGE_SHIFT, end = r->end >> PAGE_SHIFT;
+	struct page *first = main_first;
+	u64 nr = main_pages;
+	bool sharp;
+
+	main_first = pfn_to_page(pfn);
+	main_pages = end - pfn;
+	sharp = page_is_main(pfn_to_page(pfn)) && page_is_main(pfn_to_page(end - 1)) &&
+		!page_is_main(pfn_to_page(pfn - 1)) && !page_is_main(pfn_to_page(end)) &&
+		!page_is_main((struct page *)((vaddr_t)pfn_to_page(pfn) + 8)) && pfn_valid(pfn) &&
+		pfn_valid(end - 1) && pfn_valid(pfn - 1) == is_ram(pfn - 1) &&
+		pfn_valid(end) == is_ram(end);
+	main_first = first;
+	main_pages = nr;
+	return sharp;
+}
+
+TEST(page_alloc, edges_of_ranges)
+{
+	for (const struct memrange *r = memmap.range; r < memmap.range + memmap.nr; r++)
+		EXPECT(r->type != MEM_USABLE || edges_are_sharp(r));
+}

@@ -307,12 +307,12 @@ TEST(smp, locks_have_an_order)
 	EXPECT_PANIC(take, &same, "waits for 'same' while it holds 'low'");
 	inner = spin_lock(&high);
 	EXPECT_PANIC(take, &same, "while it holds 'high'");
-	spin_unlock(&low, flags); /* in any order */
+	spin_unlock(&low, inner); /* in any order; interrupts stay masked until the last */
 	EXPECT_PANIC(take, &low, "waits for 'low' while it holds 'high'");
-	EXPECT(spin_trylock(&same, &flags)); /* who does not wait may */
+	EXPECT(spin_trylock(&same, &inner)); /* who does not wait may */
 	EXPECT(locks_held());
-	spin_unlock(&same, flags);
-	spin_unlock(&high, inner);
+	spin_unlock(&same, inner);
+	spin_unlock(&high, flags);
 	EXPECT(!locks_held());
 	take(&low);
 }

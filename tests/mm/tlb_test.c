@@ -162,6 +162,8 @@ TEST(tlb, areas_come_back_from_the_depot)
 {
 	enum { FEW = 100, MANY = 200 };
 	static const int nr[] = { MANY, 1, FEW, MANY }; /* all, into the depot, half back, all */
+	static const u64 here[] = { MANY, 1, 1 + 2 * 64, MANY }; /* ready, on this CPU, then */
+	const struct area_list *list = stock_list(this_stock(), 1);
 	static void *p[MANY];
 	struct page *page = alloc_pages(GFP_KERNEL, 0);
 	enum tlb_mode mode = tlb_mode;
@@ -176,6 +178,7 @@ TEST(tlb, areas_come_back_from_the_depot)
 		for (int i = 0; i < nr[round]; i++)
 			vunmap(p[i]);
 		stock_settle(true);
+		EXPECT_EQ(list->nr.ready - list->nr.head, here[round]);
 		EXPECT_EQ(mm_check(printk_line), 0);
 	}
 	tlb_mode = mode;

@@ -79,6 +79,7 @@ TEST(vmalloc, guards_on_both_sides)
 	EXPECT(find_vm_area((vaddr_t)p - 1, &area));
 	EXPECT_EQ(area.start, p);
 	EXPECT((vaddr_t)area.caller - (vaddr_t)test_vmalloc_guards_on_both_sides < PAGE_SIZE);
+	EXPECT(vmalloc_to_pfn(p) && !vmalloc_to_pfn(p - 1) && !vmalloc_to_pfn(p + 4 * PAGE_SIZE));
 	vfree(p);
 	vfree(q);
 }
@@ -127,6 +128,27 @@ static void do_free_frame(void *page)
 static void do_vunmap(void *p)
 {
 	vunmap(p);
+}
+
+/* In checking builds what was not asked to be zero is junk: who relies on old contents sees it. */
+TEST(vmalloc, junk)
+{
+	const u64 bytes =
+		128 * PAGE_SIZE; /* more than a refill: some come from the ring, as they were */
+	u8 *p;
+
+	if (!CHECKING)
+		SKIP("junk is left only in checking builds");
+	p = vmalloc(bytes);
+	EXPECT(p);
+	memset(p, 0, bytes);
+	vfree(p);
+	stock_settle(true);
+	p = vmalloc(bytes);
+	EXPECT(p);
+	for (u64 i = 0; i < bytes; i++)
+		EXPECT_EQ(p[i], JUNK);
+	vfree(p);
 }
 
 TEST(vmalloc, misuse_is_told)
@@ -378,4 +400,102 @@ TEST(vmalloc, empty_tables_go_back)
 	vfree(p);
 	vm_unmap_aliases();
 	EXPECT_EQ(pt_count_tables(&kernel_pt), tables);
+}
+
+/*
+ * A stock's ring has room for a quarter of memory: a page of entries at least, 32 pages at most. Too
+ * large a one would hoard frames, too small a one would go to page_alloc at every turn.
+ */
+TEST(vmalloc, ring_as_memory_is)
+{
+	u64 most = 32 * PT_ENTRIES, least = PT_ENTRIES, ring = vm_stocks[0]->mask + 1;
+	struct page_stats stats;
+
+	page_stats(&stats);
+	EXPECT(ring <= MAX(MIN(stats.total / 2, most), least));
+	EXPECT(ring > MIN(stats.free / 4, most - 1));
+}
+
+/* Each number that meminfo tells, and the tests lean on, with one area of each kind and without. */
+TEST(vmalloc, statistics)
+{
+	struct vmalloc_stats before, with, after;
+	struct page_stats frames;
+	struct page *page;
+	void *p, *stack, *map;
+
+	vm_unmap_aliases();
+	vmalloc_stats(&before);
+	p = vmalloc(5 * PAGE_SIZE);
+	stack = alloc_kernel_stack(2 * PAGE_SIZE);
+	page = vmalloc_to_page(p);
+	map = vmap(&page, 1, PAGE_KERNEL);
+	EXPECT(p && stack && map);
+	vmalloc_stats(&with);
+	page_stats(&frames);
+	vunmap(map);
+	free_kernel_stack(stack);
+	vfree(p);
+	vmalloc_stats(&after);
+	EXPECT_EQ(with.areas, before.areas + 3);
+	EXPECT_EQ(with.used, before.used + 5 + 2 + 1);
+	EXPECT_EQ(with.frames, frames.state[PG_VMALLOC]);
+	EXPECT_EQ(with.free, before.free - (5 + 2 + 1 + 3));
+	EXPECT_EQ(with.freed_areas + with.waiting + before.freed_areas + before.waiting, 0);
+	EXPECT(with.largest && with.largest < with.free && with.free < with.window);
+	EXPECT_EQ(after.areas, before.areas);
+	EXPECT_EQ(after.used, before.used);
+	EXPECT_EQ(after.frames, with.frames);
+	EXPECT_EQ(after.freed_areas, 3);
+	EXPECT_EQ(after.waiting, tlb_mode == TLB_EAGER ? 0 : 5 + 2 + 1);
+}
+
+/* Of the block that a stock lies in, the rest is not one more list. */
+TEST(vmalloc, stock_ends_with_its_lists)
+{
+	struct area_list *behind = (struct area_list *)(this_stock() + 1);
+	const struct queue planted = { 1, 2, 3, 4 };
+	bool kept;
+
+	if (ksize(this_stock()) < sizeof(*this_stock()) + sizeof(*behind))
+		SKIP("it fills its block");
+	behind->nr = planted;
+	vfree(vmalloc(PAGE_SIZE));
+	stock_settle(true);
+	vm_unmap_aliases();
+	kept = !memcmp(&behind->nr, &planted, sizeof(planted));
+	memset(behind, 0, sizeof(*behind));
+	EXPECT(kept);
+}
+
+/* What a CPU finds in its stock when it starts, made here for one that does not run; or nothing. */
+TEST(vmalloc, stock_of_a_new_cpu)
+{
+	const u32 cpu = NR_CPUS - 1;
+	struct vm_stock stock, *made;
+	struct walk walk;
+
+	if (vm_stocks[cpu])
+		SKIP("all CPUs are running");
+	if (CHECKING) {
+		page_alloc_fail_nth(1);
+		EXPECT_EQ(stock_init(cpu), -ENOMEM);
+		page_alloc_fail_nth(2);
+		EXPECT_EQ(stock_init(cpu), -ENOMEM);
+		page_alloc_fail_nth(0);
+	}
+	memset(&walk_cache[cpu], 0, sizeof(walk_cache[cpu]));
+	EXPECT_EQ(stock_init(cpu), 0);
+	made = vm_stocks[cpu];
+	vm_stocks[cpu] = NULL;
+	stock = *made;
+	walk = walk_cache[cpu][WALK_CACHE - 1];
+	kfree(made);
+	kfree(stock.ring);
+	EXPECT_EQ(walk.span, ~0ul); /* no address has it, not even 0 */
+	EXPECT_EQ(stock.batch, stock.mask / 2);
+	EXPECT_EQ(stock.mask & (stock.mask + 1), 0);
+	EXPECT_EQ(stock.frames.tail + stock.pages.tail + stock.flush, 0);
+	for (u64 i = 0; i < STOCK_LISTS; i++)
+		EXPECT_EQ(stock.lists[i].nr.head + stock.lists[i].nr.tail, 0);
 }
