@@ -323,7 +323,7 @@ unsigned run_tests(const char *pattern, u64 seed)
 	if (!sound)
 		printk("Bail out! mm/ is unsound\n");
 	if (!nr) {
-		printk("# no test's name matches '%s'; `test` alone runs all\n", pattern);
+		printk("# no test's name contains '%s'; `test` alone runs all\n", pattern);
 		tests_failed++;
 	}
 	printk("# seed %lu: make run APPEND=\"test%s%s seed=%lu exit\"\n", seed,

@@ -213,3 +213,31 @@ TEST(tlb, a_full_ring_loses_nothing)
 	vm_unmap_aliases(); /* also what the interrupt could not free itself */
 	EXPECT_EQ(mm_check(printk_line), 0);
 }
+
+/* One list of the depot after the other gives back what is more than it may keep. */
+TEST(tlb, the_depot_is_bounded)
+{
+	enum { MAX_KEPT = 1 << 16, MORE = MAX_KEPT + 100 };
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	void **p = vmalloc(MORE * sizeof(*p));
+	enum tlb_mode mode = tlb_mode;
+	struct vmalloc_stats stats;
+
+	EXPECT(page && p);
+	tlb_mode = TLB_LAZY;
+	for (u64 i = 0; i < MORE; i++)
+		EXPECT((p[i] = vmap(&page, 1, PAGE_KERNEL)));
+	for (u64 i = 0; i < MORE; i++)
+		vunmap(p[i]);
+	stock_settle(true);
+	for (u64 i = 0; i < 2 * STOCK_LISTS; i++) {
+		vunmap(vmap(&page, 1, PAGE_KERNEL));
+		stock_settle(true);
+	}
+	vmalloc_stats(&stats);
+	tlb_mode = mode;
+	vfree(p);
+	vm_unmap_aliases();
+	__free_pages(page, 0);
+	EXPECT(stats.freed_areas >= MAX_KEPT && stats.freed_areas < MAX_KEPT + 100);
+}
