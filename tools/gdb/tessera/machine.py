@@ -10,6 +10,7 @@ What was read is kept, by page, until the machine runs on or gdb changes memory.
 """
 
 import contextlib
+import os
 import re
 import tempfile
 
@@ -115,6 +116,7 @@ def _ahead(first, last):
     return first, last
 
 
+SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # in memory: a disc would take longer than the stub
 _no_bulk = set()  # connections whose QEMU writes no file that we can read
 
 
@@ -122,7 +124,7 @@ def _read_bulk(connection, pa, length):
     """By a file that QEMU writes: in the time of two pages through its stub, a MiB. None: it runs elsewhere."""
     if connection.num in _no_bulk:
         return None
-    with contextlib.suppress(OSError, gdb.error), tempfile.NamedTemporaryFile(prefix="tessera-") as file:
+    with contextlib.suppress(OSError, gdb.error), tempfile.NamedTemporaryFile(prefix="tessera-", dir=SCRATCH) as file:
         gdb.execute(f'monitor pmemsave {pa:#x} {length:#x} "{file.name}"', to_string=True)
         with open(file.name, "rb") as saved:
             data = saved.read()

@@ -24,6 +24,8 @@ from . import frames, slab, tables, window
 
 SHOWN = 8  # of findings of one kind, unless all are asked for
 
+KASAN_OFFSET = 0xDFFFFC0000000000  # sanitize/sanitize.mk: -fasan-shadow-offset
+
 Finding = namedtuple("Finding", "part kind text")
 
 
@@ -77,14 +79,16 @@ class Audit:
     def has_window(self):
         return self.has_slab() and bool(self.state.window.root) and bool(self.state.window.cpus_with_stock)
 
-    @property
-    def has_kasan(self):
-        """Is it a kernel under KASAN? Then there is shadow, with tables and frames of its own."""
-        return gdb.lookup_global_symbol("kasan_ready") is not None
+    def shadow(self):
+        """(first, last) address of the shadow of a kernel under KASAN, which has tables and frames of its own; or None."""
+        if gdb.lookup_global_symbol("kasan_ready") is None:
+            return None
+        return (self.state.map.direct >> 3) + KASAN_OFFSET, ((1 << 64) - 1 >> 3) + KASAN_OFFSET
 
     def is_shadow_table(self, pa):
         """A table of the shadow's lies in a frame of KASAN's."""
-        return self.has_kasan and any(t.pa == pa and t.va >= 0xFFFFC00000000000 for t in self.state.tree.tables)
+        span = self.shadow()
+        return span is not None and any(t.pa == pa and span[0] & -1 << 39 <= t.va <= span[1] for t in self.state.tree.tables)
 
     def roots(self):
         """(CPU, CR3) of those that walk tables in long mode and run our kernel."""
@@ -147,7 +151,8 @@ class Audit:
             some = groups.setdefault((self.state.frames.names.get(page.state, "?"), self.asked(page)), [])
             some += range(pfn, pfn + (1 << min(page.order, MAX_ORDER)))
         for (word, asked), some in groups.items():
-            self.wrong(f"leaked: {words.number(len(some), 'frame')} of state {word}{asked}, {where}: {self.runs(some)}")
+            self.wrong(f"leaked: {words.number(len(some), 'frame')} of state {word}{asked}, {where}: {self.runs(some)}",
+                       inspect.currentframe().f_back)
 
     def runs(self, pfns, most=12):
         """"0x5, 0x9-0xc"."""

@@ -102,10 +102,10 @@ def struct_pages(a):
             for i in (i for i, byte in enumerate(high) if byte >> frames.cache_shift - 8 and stretch.states[i] != slab):
                 a.wrong(f"{a.frame(stretch.first + i)} names cache {frames.cache_of(stretch.page(i))}, but is no slab: "
                         "kfree would put it into that cache's magazine")
-        for i, state in enumerate(stretch.states):
-            if state in owned and stretch.page(i).owner >= text_end:
-                a.wrong(f"frame {stretch.first + i:#x} ({frames.names[state]}): who asked for it is "
-                        f"{stretch.page(i).owner:#x}, which is no code")
+        for i, (state, owner) in enumerate(zip(stretch.states, stretch.owners)):
+            if owner >= text_end and state in owned:
+                a.wrong(f"frame {stretch.first + i:#x} ({frames.names[state]}): who asked for it is {owner:#x}, which is "
+                        "no code")
 
 
 def free_lists(a):

@@ -17,8 +17,11 @@ def audit(a):
     links(a)
     where = regions(a)
     mapped = {name: [] for _, _, name in [*where, (0, 0, None)]}
+    i = 0
     for e in tree.entries:
-        leaf(a, e, where, mapped)
+        while i < len(where) and where[i][1] < e.va:
+            i += 1
+        leaf(a, e, where[i][2] if i < len(where) and where[i][0] <= e.va else None, mapped)
     for first, end, rights in segments(mapped[None], None, a, ""):
         a.wrong(f"{first:#x}-{end - 1:#x} is mapped, {rights}, and the kernel has nothing there")
     direct(a, mapped["direct map"])
@@ -61,15 +64,14 @@ def regions(a):
     found = [(m.direct, m.direct + LIMIT - 1, "direct map"), (m.vmalloc_start, m.vmalloc_end, "window"),
              (m.vmemmap, m.vmemmap + (LIMIT >> 12) * a.state.frames.size - 1, "struct pages"),
              (m.image, (1 << 64) - 1, "image")]
-    if a.has_kasan:
-        found.append(((m.direct >> 3) + 0xDFFFFC0000000000 & (1 << 64) - 1, 0xFFFFFC0000000000 - 1, "shadow"))
+    if a.shadow():
+        found.append((*a.shadow(), "shadow"))
     return sorted(found)
 
 
-def leaf(a, e, where, mapped):
-    """One entry, that of a leaf or a note, by the rules for all."""
+def leaf(a, e, region, mapped):
+    """One entry, that of a leaf or a note, by the rules for all. region: which it lies in; None: where nothing is to be."""
     va, level, at, value, _ = e
-    region = next((name for first, last, name in where if first <= va <= last), None)
     if not value & P:
         if region != "window":
             a.wrong(f"{va:#x}: the entry at {at:#x} holds {value:#x}, which is neither a page nor a table")

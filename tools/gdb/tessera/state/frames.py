@@ -25,6 +25,7 @@ class Stretch:
         kind = layout("struct page", *FIELDS)
         self.first, self.count, self.data = first, len(data) // kind.size, data
         self.states, self.orders = kind.column(data, "state"), kind.column(data, "order")
+        self.owners = kind.column(data, "owner")
 
     def page(self, i):
         kind = layout("struct page", *FIELDS)
