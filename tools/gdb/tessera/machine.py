@@ -285,8 +285,11 @@ def at(type_name, address):
 
 def string(address, limit=256):
     """The C string at an address, or what the first bytes of it look like."""
-    address = int(address)
-    return b"".join(read(address, min(limit, 4096 - address % 4096)).split(b"\0")[:1]).decode("utf-8", "replace")
+    text = b""
+    while len(text) < limit and b"\0" not in text:  # it may go on in the next page
+        at_ = int(address) + len(text)
+        text += read(at_, min(limit - len(text), 4096 - at_ % 4096))
+    return text.split(b"\0")[0].decode("utf-8", "replace")
 
 
 def variable(name):
