@@ -230,9 +230,9 @@ def end_running(child, _):
 
 def interrupt(child):
     """Ctrl-C. One that comes before gdb has let the machine go is lost: faster than a person, we type another."""
-    for _ in range(4):
+    for _ in range(12):
         child.sendintr()
-        if child.expect(["SIGINT", pexpect.TIMEOUT], timeout=LIMIT / 4) == 0:
+        if child.expect(["SIGINT", pexpect.TIMEOUT], timeout=LIMIT / 12) == 0:
             return child.expect(PROMPT)
     raise AssertionError("Ctrl-C does not stop the machine")
 

@@ -21,7 +21,7 @@ import readers
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ELF = ROOT / "build/tessera.elf"
 PROMPT = r"\n\r?tessera> (\x1b\[K)?"  # on a line of its own: while a line is edited, it is drawn again
-LIMIT = 40  # seconds
+LIMIT = 120  # seconds: some machines are slow, and busy with other things
 VARIABLES = ("MEM CPUS BOOT CPU MACHINE ACCEL LA57 APPEND RAMFILE QMP RUNDIR KERNEL ISO QEMUFLAGS "
              "TIMEOUT GDB V CHECK").split()
 Ended = namedtuple("Ended", "text records status")
@@ -30,7 +30,7 @@ Ended = namedtuple("Ended", "text records status")
 def environment(rundir, variables):
     rundir.mkdir(parents=True, exist_ok=True)
     inherited = {k: v for k, v in os.environ.items() if k not in VARIABLES}
-    defaults = {"BOOT": "direct", "TIMEOUT": "30", "RUNDIR": str(rundir)}
+    defaults = {"BOOT": "direct", "TIMEOUT": str(LIMIT), "RUNDIR": str(rundir)}
     return inherited | defaults | {k: str(v) for k, v in variables.items()}
 
 
