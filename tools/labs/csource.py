@@ -11,6 +11,7 @@ import subprocess
 
 # Names that ctags would take for the function's own.
 MACROS = "-Iprintf_like+,aligned_to+,__attribute__+"
+DECLARATIONS = "prototype", "externvar"
 Definition = collections.namedtuple("Definition", "name kind comment start end")  # lines; comment: where it begins
 
 
@@ -21,7 +22,7 @@ class SourceError(Exception):
 def definitions(text):
     """All of a C text at its outermost level, in their order."""
     try:
-        done = subprocess.run(["ctags", "--language-force=C", "--kinds-C=+p", "--output-format=json", "--fields=+neK",
+        done = subprocess.run(["ctags", "--language-force=C", "--kinds-C=+px", "--output-format=json", "--fields=+neK",
                                MACROS, "-f", "-", "--_interactive=default"], input=request(text), capture_output=True,
                               check=True)
     except FileNotFoundError:
@@ -34,7 +35,14 @@ def definitions(text):
     for one in found:
         if not outer or one.start >= outer[-1].end or one.start == outer[-1].start and one.end == outer[-1].end:
             outer.append(one)
-    return outer
+        elif is_nameless(outer[-1]) and one.kind in ("variable", "externvar", "typedef"):
+            outer[-1] = outer[-1]._replace(name=one.name, kind=one.kind)  # struct { … } one;
+    return [d._replace(name=" ".join(" ".join(lines[d.start:d.end]).split())) if is_nameless(d) else d for d in outer]
+
+
+def is_nameless(definition):
+    """ctags calls it by a number that means nothing."""
+    return definition.name.startswith("__anon")
 
 
 def request(text):
@@ -52,7 +60,7 @@ def span(lines, tag):
     end = tag.get("end", tag["line"])
     while tag["kind"] == "macro" and lines[end - 1].endswith("\\"):
         end += 1
-    while tag["kind"] in ("variable", "prototype", "typedef") and not re.search(r";\s*(/\*.*)?$", lines[end - 1]):
+    while tag["kind"] in ("variable", "externvar", "prototype", "typedef") and not re.search(r";\s*(/\*.*)?$", lines[end - 1]):
         end += 1
     return Definition(tag["name"], tag["kind"], comment_above(lines, start), start, end)
 
@@ -136,16 +144,17 @@ def graft(texts, new, chosen=lambda definition, known: True):
     where = {}
     for path, text in texts.items():
         for d in definitions(text):
-            if d.kind != "prototype":
+            if d.kind not in DECLARATIONS:
                 where.setdefault(d.name, path)
-    lines, before, last, placed = new.splitlines(), [], None, []
+    lines, before, last, placed, taken = new.splitlines(), [], None, [], set()
     for d in definitions(new):
-        if not chosen(d, d.name in where):
+        if not chosen(d, d.name in where) or (d.start, d.end) in taken:  # int a, b; are two in one line
             continue
+        taken.add((d.start, d.end))
         body = lines[d.comment:d.end]
-        if d.kind == "prototype" and any(" ".join(lines[d.start:d.end]) in " ".join(t.splitlines()) for t in texts.values()):
+        if d.kind in DECLARATIONS and any(" ".join(lines[d.start:d.end]) in " ".join(t.splitlines()) for t in texts.values()):
             continue
-        if d.name not in where or d.kind == "prototype":
+        if d.name not in where or d.kind in DECLARATIONS:
             before += body + ([""] if d.kind in ("function", "struct", "union", "enum") else [])
             continue
         texts[where[d.name]] = replace(texts[where[d.name]], d.name, before + body)
@@ -163,7 +172,7 @@ def graft(texts, new, chosen=lambda definition, known: True):
 def replace(text, name, new, behind=False):
     """Other lines in a definition's place, or behind it."""
     lines = text.splitlines()
-    d = next(d for d in definitions(text) if d.name == name and d.kind != "prototype")
+    d = next(d for d in definitions(text) if d.name == name and d.kind not in DECLARATIONS)
     lines[d.end if behind else d.comment:d.end] = new
     return "\n".join(lines).rstrip("\n") + "\n"
 

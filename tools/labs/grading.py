@@ -61,6 +61,8 @@ def build(tree, *goals, jobs=None, limits=BUILD_LIMITS):
     """What was said; BuildError if it failed."""
     done = confine.run(["make", "-s", f"-j{jobs or cpus_here()}", "CHECK=0", *goals], tree, limits, environment())
     text = "\n".join(line for line in done.text.splitlines() if not re.match(r"  [A-Z]+ +\S+$", line))
+    if "internal compiler error: File size limit" in text:
+        text = f"The compiler was stopped when it had written {limits.file >> 20} MiB: what is so large?"
     if done.status or done.why:
         raise BuildError(f"{text}\nThe compiler {done.why}." if done.why else text)
     return text

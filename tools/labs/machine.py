@@ -38,7 +38,7 @@ SHIFT = 3  # an instruction is 2^SHIFT virtual nanoseconds
 LIMITS = range(30, 1, -2)  # seconds of virtual time that the ib700 knows, by what its port is told
 BOOT_LIMIT = 4  # of them, until the first test
 LIMIT_BYTES = 1 << 20  # of console, and of records
-CPU_SECONDS = 10, 8  # that QEMU may use for a test: these, and so many more for each virtual second. A slow host needs 2
+CPU_SECONDS = 5, 4  # that QEMU may use for a test: these, and so many more for each virtual second. A slow host needs 2
 IDLE_SECONDS = 20  # without any use of the CPU
 QEMU_LIMITS = confine.Limits(cpu=None, wall=None, file=LIMIT_BYTES, memory=8 << 30)
 ORDERED = 0x6564617267
