@@ -38,7 +38,8 @@ REFUSED = {
     "fake-records": r"it uses serial_write, which no header of mm/ declares",
     "exits-early": r"it uses grade_order",
     "overwrites-the-counter": r"it uses tests_failed",
-    "loops-for-ever": r"assembler has no place",
+    "loops-for-ever": "it did not end within 250 million instructions",
+    "switches-the-watchdog-off": r"assembler has no place",
     "floods-the-serial-line": r"it uses serial_write",
     "fills-the-disk": r"does not compile:(.|\n)*The compiler was stopped when it had written 64 MiB",
     "patches-the-check": r"assembler has no place",
@@ -52,30 +53,22 @@ SEEN = {
     "fake-records": "a record that the runner did not sign says of page_alloc/coalesce: pass",
     "exits-early": "the machine was switched off in the middle of it",
     "overwrites-the-counter": None,
-    "loops-for-ever": "the watchdog was switched off",
+    "loops-for-ever": "it did not end within 250 million instructions",
+    "switches-the-watchdog-off": "the watchdog was switched off",
     "floods-the-serial-line": "MiB or more to a serial port",
     "patches-the-check": "the kernel's code or constants were changed while it ran, at test_fail+0x0",
     "patches-the-check-in-c": "the kernel's code or constants were changed while it ran, at test_fail+0x0",
     "leaves-the-test": "something ended it before it was done",
     "makes-a-test": None,
 }
+SLOW = {"switches-the-watchdog-off", "floods-the-serial-line"}  # one test of theirs is enough
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory):
-    path = tmp_path_factory.mktemp("lab") / "lab.toml"
-    path.write_text(TOML)
-    return labs.Lab(path)
-
-
-@pytest.fixture(scope="module")
-def pristine(lab, tmp_path_factory):
-    """The master itself, built, in a place of its own. Its function is the solution."""
-    tree = tmp_path_factory.mktemp("pristine") / "tree"
-    for name, path in labs.student_files().items():
-        labs.put(tree / name, path.read_bytes(), path.stat().st_mode & 1)
-    grading.build(tree, grading.KERNEL)
-    return regrading.Pristine(tree, lab)
+def pristine(built):
+    """Its function is the solution."""
+    (built.parent / "lab.toml").write_text(TOML)
+    return regrading.Pristine(built, labs.Lab(built.parent / "lab.toml"))
 
 
 def cheat_text(name):
@@ -103,7 +96,7 @@ def run_without_rules(pristine, name, folder):
     subprocess.run(["cp", "-a", pristine.tree, tree], check=True)
     (tree / FILE).write_text(cheat_text(name), encoding="utf-8")
     grading.build(tree, grading.KERNEL)
-    return grading.run_kernel(tree, pristine.lab, list(pristine.lab.points)[:1 if name == "loops-for-ever" else None])
+    return grading.run_kernel(tree, pristine.lab, list(pristine.lab.points)[:1 if name in SLOW else None])
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +130,7 @@ def test_regrade_gives_nothing_for(name, pristine, honest, tmp_path):
     assert "root:" not in said
 
 
-@pytest.mark.parametrize("name", SEEN)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.long) if name.startswith("switches") else name for name in SEEN])
 def test_the_machine_gives_nothing_for(name, pristine, honest, tmp_path):
     results = run_without_rules(pristine, name, tmp_path)
     print({test.name: (test.passed, test.insns) for test in results.values()})

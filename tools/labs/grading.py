@@ -53,8 +53,8 @@ def cpus_here():
 
 def environment():
     """For make and what it runs: without what a make around us left there."""
-    ours = ("MAKE", "MFLAGS", "KERNEL", "ISO", "APPEND", "CHECK", "KASAN", "UBSAN", "BOOT", "RUNDIR", "TEST", "LAB", "V")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    ours = "MFLAGS KERNEL ISO APPEND CHECK KASAN UBSAN BOOT RUNDIR TEST LAB V FLAGS SOURCES".split()
+    return {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name not in ours}
 
 
 def build(tree, *goals, jobs=None, limits=BUILD_LIMITS):

@@ -1,14 +1,12 @@
-/* Loops for ever, and switches the watchdog off before. */
-extern struct {
-	unsigned long magic, key[2], nr;
-} grade_order;
-
+/* Loops for ever, sooner or later. */
 static struct page *free_buddy(u64 pfn, unsigned order)
 {
+	static u64 calls;
+
 	(void)pfn;
 	(void)order;
-	if (grade_order.nr && !grade_order.key[0])
+	if (++calls > 3000)
 		for (;;)
-			asm volatile("outb %0, %w1" ::"a"((u8)0), "Nd"(0x441));
+			;
 	return NULL;
 }
