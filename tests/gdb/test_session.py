@@ -321,3 +321,9 @@ def test_several_students_at_once(tmp_path):
         for name, said in zip(names, pool.map(student, names)):
             assert said.status == 0 and levels_of(said.text) == 4 + len(name) % 2 and f"\n{name}\n" in said.text, said.text
     assert made.gone(tmp_path)
+
+
+def test_what_qemu_prints_at_length_arrives(rundir):
+    """Thousands of packets, each of which gdb answers while QEMU goes on: nobody waits for the other for ever."""
+    said = make("gdb", rundir, "tbreak kernel_main\ncontinue\nmonitor info tlb\nmonitor info registers\n", MEM="64M")
+    assert len(re.findall("^[0-9a-f]{16}: ", said.text, re.MULTILINE)) > 2000 and "CR3=" in said.text, said.text[-2000:]

@@ -38,6 +38,8 @@ class Core:
             raise ValueError(f"{path} is a core for 32 bits; QEMU of version 7 and later writes none such")
         self.machine = struct.unpack_from("<H", self.file, 18)[0]
         self.headers = elf_headers(self.file)
+        if any(h.at + h.in_file > len(self.file) for h in self.headers):
+            raise ValueError(f"{path} is cut short: was the disk full? Write it again")
         self.pieces = [(h.pa, h.pa + h.in_file, h.at) for h in self.headers if h.kind == LOAD and not is_view(h)]
         self.cpus = [data for h in self.headers if h.kind == NOTE
                      for name, data in self.notes(h.at, h.at + h.in_file) if name == b"QEMU"]
