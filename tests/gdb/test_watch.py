@@ -11,7 +11,9 @@ import re
 import pytest
 
 import readers
+from debugger import ROOT
 from readers import PAGE
+from stepper import lookup
 
 # How many stores of each call change the mapping of the page that is watched.
 STOPS = {
@@ -75,8 +77,7 @@ class Play:
         registers = self.guest.hmp("info registers")
         self.guest.ram = self.guest.ram or readers.Ram(self.guest.ram_file, self.guest.hmp("info mtree -f"))
         cr3, levels = readers.registers(registers)
-        leaf = lookup(self.guest.ram, cr3, levels, va)
-        return leaf and (leaf.pa + va % leaf.bytes, leaf.bytes, leaf.prot)
+        return lookup(self.guest.ram, cr3, levels, va)
 
     @staticmethod
     def agrees(said, before, after):
@@ -97,21 +98,6 @@ def size(count):
     return {12: "4 KiB", 21: "2 MiB", 30: "1 GiB"}[count.bit_length() - 1]
 
 
-def lookup(ram, cr3, levels, va):
-    """The Leaf that maps va: by readers.walk's rules, on the one way there."""
-    table, write, execute = cr3 & readers.ADDRESS, True, True
-    for level in range(levels, 0, -1):
-        entry = ram.table(table)[va >> 3 + 9 * level & 511]
-        if not entry & readers.PRESENT:
-            return None
-        write, execute = write and entry & readers.WRITE, execute and not entry & readers.NX
-        if level == 1 or entry & readers.PS:
-            each = PAGE << 9 * (level - 1)
-            return readers.Leaf(va & -each, entry & readers.ADDRESS & -each, each, readers.prot_text(bool(write), execute, False))
-        table = entry & readers.ADDRESS
-    return None
-
-
 @pytest.mark.parametrize("variables", [{}, {"LA57": 1}], ids=["4-levels", "5-levels"])
 @pytest.mark.parametrize("test, cpu", [("each_call", 0), ("on_another_cpu", 1)])
 def test_each_change_is_a_stop(debug, variables, test, cpu):
@@ -120,6 +106,29 @@ def test_each_change_is_a_stop(debug, variables, test, cpu):
     for what, texts in play.stops.items():
         for text in texts:
             assert BY.search(text)[1] == str(cpu), f"{what}: {text}"
+
+
+SHORT = ("vmalloc", "vfree", "set_memory_ro", "set_memory_ro again", "set_memory_rw", "vmap", "vunmap",
+         "vfree of a read-only page", "eager: vmalloc", "eager: vfree")  # some thousand instructions each
+
+
+@pytest.mark.long
+def test_no_instruction_between_the_stops_changes_it(debug):
+    """The same play in single steps: the mapping changes as often as `mm watch` stopped."""
+    guest = debug(reset=True, CPUS=1, APPEND="test=watch/each_call exit")
+    guest.qmp_file.close()  # QEMU would tell of each step there
+    guest.qmp_file = None
+    guest.gdb("hbreak watch_this", "continue", f"python import sys; sys.path.insert(0, '{ROOT / 'tests/gdb'}')",
+              "python from stepper import Stepper")
+    counted = {}
+    while (what := guest.gdb("printf \"%s\", (char *)$rdi")) != "end":
+        if what in SHORT:
+            guest.gdb(f"python s = Stepper('{guest.ram_file}')")
+            assert any("True" in guest.gdb("python print(s.go(500))") for _ in range(100)), f"{what} has no end"
+            counted[what] = int(guest.gdb("python print(s.changes)"))
+        else:
+            guest.gdb("continue")
+    assert counted == {what: STOPS[what] for what in SHORT}
 
 
 def test_what_maps_nothing_is_passed_over_and_told(debug):
