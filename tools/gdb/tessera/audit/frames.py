@@ -94,7 +94,7 @@ def struct_pages(a):
     """What the rest of a struct page says."""
     frames = a.state.frames
     slab = frames.code["slab"]
-    text_end = a.state.address("__text_end") - a.state.map.image
+    text_end = a.state.linker("__text_end") - a.state.map.image
     owned = bytes(n for n in range(256) if frames.names.get(n) in OWNED)
     for stretch in frames.stretches:
         high = stretch.data[frames.flags_at + 1::frames.size]  # the upper byte of flags

@@ -87,10 +87,10 @@ class Finder:
     def roots(self):
         """(pa, bytes) of variables and of stacks as far as they are in use; registers are targets of their own."""
         state = self.state
-        stacks, behind = state.address("__stacks_start"), state.address("__stacks_end")
+        stacks, behind = state.linker("__stacks_start"), state.linker("__stacks_end")
         magazines = state.address("of_cpu_0", "page_alloc.c")
-        for start, end in ((state.address("__data_start"), stacks), (behind, magazines),
-                           (magazines + len(state.bytes_of("of_cpu_0", "page_alloc.c")), state.address("__data_end"))):
+        for start, end in ((state.linker("__data_start"), stacks), (behind, magazines),
+                           (magazines + len(state.bytes_of("of_cpu_0", "page_alloc.c")), state.linker("__data_end"))):
             yield start - machine.IMAGE_BASE, end - start
         for values in registers():
             yield values

@@ -64,8 +64,14 @@ class State:
         raise Problem(f"the kernel has no variable '{name}'{f' in {file}' if file else ''}: are its symbols loaded "
                       "(`file build/tessera.elf`)?\n  or is it another kernel than these commands were written for?")
 
-    def address(self, name, file=None):
+    def address(self, name, file):
+        """Where a static variable lies."""
         return int(self.symbol(name, file).value().address)
+
+    @staticmethod
+    def linker(name):
+        """The value of a symbol of linker.ld's: compilers need not describe it."""
+        return int(gdb.parse_and_eval(f"(unsigned long long)&{name}")) & (1 << 64) - 1
 
     def bytes_of(self, name, file=None):
         """A variable's."""
