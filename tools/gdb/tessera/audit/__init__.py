@@ -5,8 +5,11 @@ where they are broken. This one changes nothing, reads every book there is and c
 
     frames.py   struct pages, free lists, magazines
     tables.py   page tables, what they permit, the direct map, the image
-    window.py   descriptors, free addresses, stocks, whose frames are mapped
     slab.py     bits, marks, magazines, lists
+    ranges.py   free addresses
+    window.py   descriptors, what is mapped, whose frames those are
+    stock.py    what waits or may be taken again
+    leaks.py    what was handed out, and nothing points to: only if asked
 
 A finding says what is wrong, where, and with which values. One broken link often has more than one consequence; the
 parts come in the order in which they stand on each other, so read the first finding first.
@@ -20,13 +23,18 @@ import gdb
 from .. import words
 from ..state import Broken, busy
 from ..state.frames import MAX_ORDER
-from . import frames, slab, tables, window
+from . import frames, slab, stock, tables, window
 
 SHOWN = 8  # of findings of one kind, unless all are asked for
-
 KASAN_OFFSET = 0xDFFFFC0000000000  # sanitize/sanitize.mk: -fasan-shadow-offset
 
 Finding = namedtuple("Finding", "part kind text")
+
+
+def whole_window(a):
+    owners = window.audit(a)
+    stock.audit(a, owners)
+    window.lost(a, owners)
 
 
 class Audit:
@@ -36,34 +44,22 @@ class Audit:
         self.state, self.findings, self.notes = state, [], []
         self.inside, self.cr3s = busy.cpus()
         self.held = []
-        for self.part, look in (("locks", self.locks), ("frames", self.frames), ("tables", self.tables),
-                                ("slab", self.slab), ("window", self.window)):
-            try:
-                look()
-            except Broken as problem:
-                self.wrong(f"{problem}: the rest of this part was not looked at")
+        self.look("locks", lambda: True, lambda _: self.held.extend(busy.locks(state)))
+        self.look("frames", self.has_frames, frames.audit)
+        self.look("tables", self.has_tables, tables.audit)
+        self.look("slab", self.has_slab, slab.audit)
+        self.look("window", self.has_window, whole_window)
 
-    def locks(self):
-        self.held = busy.locks(self.state)
-
-    def frames(self):
-        self.audit(frames, self.has_frames())
-
-    def tables(self):
-        self.audit(tables, self.has_tables())
-
-    def slab(self):
-        self.audit(slab, self.has_slab())
-
-    def window(self):
-        self.audit(window, self.has_window())
-
-    def audit(self, part, is_there):
-        """Look at a part, if it is there yet."""
-        if is_there:
-            part.audit(self)
-        else:
-            self.notes.append(f"{self.part}: not there yet, mm_init() is still to make it")
+    def look(self, part, is_there, audit):
+        """At a part, if it is there yet."""
+        self.part = part
+        try:
+            if is_there():
+                audit(self)
+            else:
+                self.notes.append(f"{part}: not there yet, mm_init() is still to make it")
+        except Broken as problem:
+            self.wrong(f"{problem}: the rest of this part was not looked at")
 
     # What there is
 

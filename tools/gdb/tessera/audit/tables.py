@@ -210,32 +210,34 @@ def code_is_not_written(a):
 
 def frames_of_tables(a):
     """Each table lies in a frame that is one; each such frame is in use as one."""
-    tree, frames, memmap = a.state.tree, a.state.frames, a.state.memmap
-    places = {pa: "in the tree" for pa in tree.reached}
-    waiting, wrong = tree.waiting
-    if wrong:
-        a.wrong(f"the list of unlinked tables is broken: {wrong}")
-    a.equal("unlinked tables that wait for a flush", len(waiting), a.state.rows(
-        "struct tlb_stats", ("tables_waiting",), "counts", "tlb.c")[0].tables_waiting)
-    kept = {}
-    if a.has_window():
-        kept = {pa: f"under the leaf of 2 MiB at {va:#x}" for va, pa in a.state.window.kept_tables.items()}
-    for other in dict.fromkeys(waiting, "waiting for a flush"), kept:
-        for pa, place in other.items():
-            if pa in places:
-                a.wrong(f"the page table at {pa:#x} is {place}, and also {places[pa]}")
-            places[pa] = place
+    frames, memmap = a.state.frames, a.state.memmap
+    places = places_of_tables(a)
     for pa, place in places.items():
-        early = memmap.find(pa)
-        is_one = frames.is_head(pa >> 12, "table", 0) or (early and early.type == "tables" and place == "in the tree")
-        if not is_one and a.is_shadow_table(pa):
-            continue
-        if not is_one:
+        boots = place == "in the tree" and memmap.find(pa) and memmap.find(pa).type == "tables"
+        if not boots and not frames.is_head(pa >> 12, "table", 0) and not a.is_shadow_table(pa):
             a.wrong(f"the page table at {pa:#x}, {place}, lies in {a.frame(pa >> 12)}, which is no table's")
     a.lost([pfn for pfn in frames.of_state("table") if pfn << 12 not in places],
            "neither in the tree, nor waiting for a flush, nor under a large leaf")
     early = (pfn for r in memmap.of_type("tables") for pfn in range(r.start >> 12, r.end >> 12))
     a.lost([pfn for pfn in early if pfn << 12 not in places], "page tables made at boot, and no longer in the tree")
+
+
+def places_of_tables(a):
+    """{physical address: where that table is, in words}: in one place."""
+    places = {pa: "in the tree" for pa in a.state.tree.reached}
+    waiting, wrong = a.state.tree.waiting
+    if wrong:
+        a.wrong(f"the list of unlinked tables is broken: {wrong}")
+    counts = a.state.rows("struct tlb_stats", ("tables_waiting",), "counts", "tlb.c")[0]
+    a.equal("unlinked tables that wait for a flush", len(waiting), counts.tables_waiting)
+    kept = a.state.window.kept_tables.items() if a.has_window() else ()
+    others = [(pa, "waiting for a flush") for pa in waiting] + [
+        (pa, f"under the leaf of 2 MiB at {va:#x}") for va, pa in kept]
+    for pa, place in others:
+        if pa in places:
+            a.wrong(f"the page table at {pa:#x} is {place}, and also {places[pa]}")
+        places[pa] = place
+    return places
 
 
 def walk_caches(a):
