@@ -272,6 +272,13 @@ def test_the_kernels_words_for_types(seen):
     assert seen.gdb.python("hex(machine.IMAGE_BASE)") == hex(value(seen, "address_map.image"))
 
 
+def test_a_string_goes_on_in_the_next_page(seen):
+    """Whose frame lies elsewhere; and it ends where the area does, if no zero came before."""
+    for va, text in ((seen.made["area"] + 3 * PAGE - 4, b"tesserae"), (seen.made["area"] + 16 * PAGE - 3, b"tes")):
+        seen.gdb(f"python gdb.selected_inferior().write_memory({va:#x}, {text + bytes(len(text) > 3)})")
+        assert seen.gdb.python(f"machine.string({va:#x}, {len(text) + 100 * (len(text) > 3)})") == text.decode()
+
+
 FOUND = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (...) (.*)$")
 
 
