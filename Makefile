@@ -169,6 +169,10 @@ lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, and KEEP=folder
 grade: tools-are-here ## the points of a lab's tree, and hints for the rest; TEST=part, JSON= JUNIT= GRADESCOPE=file, LAB=n
 	$(Q)$(foreach name,LAB TEST HOST JOBS JSON JUNIT GRADESCOPE,$(name)='$($(name))') tools/grade
 
+.PHONY: gradescope
+gradescope: tools-are-here ## an autograder for Gradescope: LAB=n, OUT=file.zip
+	$(Q)LAB='$(LAB)' OUT='$(OUT)' tools/labs/gradescope.py
+
 .PHONY: labs-count
 labs-count: tools-are-here ## how many instructions each test takes: labs/support/insns.json, for the grader's limits
 	$(Q)tools/labs/count.py

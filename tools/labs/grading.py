@@ -162,7 +162,7 @@ class Grader:
             result = machine.Result("fail", f"{mark}: something ended it before it was done", result.insns)
             boot.marks.append(mark)
         with self.lock:
-            self.results[test], self.said[test], self.marks[test] = result, boot.said.get(test, ""), boot.marks
+            self.results[test], self.said[test], self.marks[test] = result, boot.said.get(test, ""), boot.marks + boot.odd
 
     def death(self, boot, test):
         """How a machine died, in words that hints may look for."""

@@ -33,6 +33,7 @@ import time
 import types
 
 import confine
+import outside
 
 SHIFT = 3  # an instruction is 2^SHIFT virtual nanoseconds
 LIMITS = range(30, 1, -2)  # seconds of virtual time that the ib700 knows, by what its port is told
@@ -42,13 +43,15 @@ CPU_SECONDS = 5, 4  # that QEMU may use for a test: these, and so many more for 
 IDLE_SECONDS = 20  # without any use of the CPU
 QEMU_LIMITS = confine.Limits(cpu=None, wall=None, file=LIMIT_BYTES, memory=8 << 30)
 ORDERED = 0x6564617267
+ENDS = {"guest-reset": ("reset", ""), "guest-shutdown": ("off", "")}  # QEMU's reasons
 RAM_BYTES = 64 << 20
 WORDS = "test exit"
 PORT = 0x443
 
 Result = collections.namedtuple("Result", "result why insns")  # result: pass, fail or skip
-# ended: "end", or how it died; why: that in words; marks: what looks as if somebody else had written our records.
-Boot = collections.namedtuple("Boot", "results began ended why marks said")  # said: on the console, by test
+# ended: "end", or how it died; why: that in words; said: on the console, by test; marks: what looks as if somebody else
+# had written our records, odd: what else a person should see.
+Boot = collections.namedtuple("Boot", "results began ended why said marks odd")
 
 
 def load_run():
@@ -184,6 +187,7 @@ def qemu_command(kernel, ram, folder, qmp, cpus):
     s = types.SimpleNamespace(**{name.lower(): default for name, (default, *_) in tools_run.VARIABLES.items()})
     s.boot, s.image, s.append = "direct", kernel, WORDS
     s.cpus, s.mem, s.ramfile, s.records = str(cpus), f"{RAM_BYTES >> 20}M", ram, folder / "records.jsonl"
+    s.core = "1"  # it ends as when a core is written: by ACPI, so that it can be looked at
     s.accel = "tcg,thread=single,tb-size=64"
     s.qemuflags = ["-icount", f"shift={SHIFT},sleep=off", "-device", "ib700", "-action", "watchdog=pause", "-S",
                    "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
@@ -239,7 +243,7 @@ class Machine:
         self.elf, self.names, self.allowed = elf, [elf.tests()[test] for test in tests], allowed
         self.folder = pathlib.Path(folder)
         self.key = secrets.token_bytes(16)
-        self.results, self.marks, self.began, self.ended, self.why = {}, [], False, None, ""
+        self.results, self.marks, self.odd, self.began, self.ended, self.why = {}, [], [], False, None, ""
         self.offset = self.seq = 0  # of the records that were read
         self.memories = [Memory("kernel", elf.with_order(self.key, tests, [LIMITS.index(a) for a in allowed])),
                          Memory("ram", size=RAM_BYTES)]
@@ -262,7 +266,7 @@ class Machine:
             self.qmp.ask("cont")
             while not self.qmp.gone:
                 for event in self.qmp.events(0.1):
-                    self.on_event(event)
+                    self.on_event(event, progress)
                 self.read_records(progress)
                 self.check_constants()
                 self.check_flood()
@@ -291,12 +295,16 @@ class Machine:
         with contextlib.suppress(OSError):
             self.qmp.connection.sendall(b'{"execute":"quit"}\n')
 
-    def on_event(self, event):
+    def on_event(self, event, progress):
         kind, data = event["event"], event.get("data", {})
         if kind == "WATCHDOG":
             self.end("endless", self.where())
-        elif kind == "SHUTDOWN" and not self.ended:
-            self.ended = {"guest-reset": "reset", "guest-shutdown": "off"}.get(data.get("reason"))
+        elif kind == "SHUTDOWN" and data.get("reason") in ENDS:
+            self.read_records(progress)
+            if self.ended == "end" and len(self.results) == len(self.names) and \
+                    all(result.result != "fail" for result in self.results.values()):
+                self.odd = outside.faults(self.elf, self.ram, self.qmp.hmp("info registers"))
+            self.end(*ENDS[data["reason"]])
 
     # What it says
 
@@ -403,8 +411,8 @@ class Machine:
         elif not self.ended:
             self.errors.seek(0)
             said = self.errors.read(2000).decode(errors="replace").strip()
-            self.ended, self.why = ("off", "") if status in (33, 35) else ("failed", f"QEMU: {said or status}")
-        return Boot(self.results, self.began, self.ended, self.why, self.marks, self.said())
+            self.ended, self.why = "failed", f"QEMU ended with status {status}: {said}"
+        return Boot(self.results, self.began, self.ended, self.why, self.said(), self.marks, self.odd)
 
     def said(self):
         """What stands on the console, by the test during which it came; before the first it is that one's, too."""

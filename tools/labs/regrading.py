@@ -6,7 +6,6 @@ Compiler and kernel run under limits (confine.py, machine.py). Nothing of a subm
 tests on the host are left out, points come from QEMU anyway.
 """
 
-import contextlib
 import csv
 import fcntl
 import hashlib
@@ -28,7 +27,6 @@ import rules
 import submission
 
 BUILD_LIMITS = confine.Limits(cpu=60, wall=600, file=64 << 20, memory=2 << 30)
-OBJECTS = "build/obj/tessera-check"
 COLUMNS = ("student", "points", "max", "odd", "note")  # then a column for each test
 
 
@@ -37,10 +35,9 @@ class Pristine:
 
     def __init__(self, tree, lab):
         self.tree, self.lab = pathlib.Path(tree), lab
-        depfiles = sorted((self.tree / OBJECTS / "mm").glob("*.d"))
-        if not depfiles:
+        self.headers = rules.headers_of_mm(tree)
+        if not self.headers or not (self.tree / grading.KERNEL).exists():
             raise grading.GradeError(f"{tree} is not built: make -C {tree} {grading.KERNEL}")
-        self.headers = sorted({name for dep in depfiles for name in rules.included(dep) if name.endswith(".h")})
         self.names = rules.declared([self.tree / name for name in self.headers])
 
     def text(self, file):
@@ -146,8 +143,7 @@ def compiled(outcome, tree, texts):
     if not outcome.complaints:
         grading.build(tree, grading.KERNEL, jobs=1, limits=BUILD_LIMITS)
         for file in sources:
-            obj = f"{OBJECTS}/{file}.o"
-            outcome.complaints += rules.objects(file, tree / obj, pristine.tree / obj, pristine.names)
+            outcome.complaints += rules.objects(file, tree / rules.OBJECTS / f"{file}.o", pristine.names)
 
 
 def look_at_text(outcome, tree, file):
@@ -229,12 +225,3 @@ def student_of(path):
     """The name of a folder or of an archive without what says its kind."""
     name = pathlib.Path(os.path.abspath(path)).name
     return re.sub(r"\.(zip|tar|tgz|tbz2|txz|c|h)$", "", re.sub(r"\.(gz|bz2|xz)$", "", name)) or name
-
-
-@contextlib.contextmanager
-def quiet_umask():
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)

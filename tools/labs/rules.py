@@ -19,6 +19,7 @@ import confine
 import csource
 
 PLAIN = {"define", "undef", "if", "ifdef", "ifndef", "elif", "else", "endif", "error", "warning", ""}
+OBJECTS = "build/obj/tessera-check"
 LIMITS = confine.Limits(cpu=30, wall=300, file=16 << 20, memory=1 << 30)  # of the preprocessor
 NO_LINES = "-Wno-builtin-macro-redefined", "-D__LINE__=0"  # or BUG_ON, which quotes it, would differ below a new line
 ASSEMBLER = {"asm", "__asm", "__asm__"}
@@ -138,12 +139,9 @@ def declared(headers):
     return set(re.findall(r"\b[A-Za-z_]\w*\b", text))
 
 
-def objects(file, path, pristine_path, names):
+def objects(file, path, names):
     """Complaints about an object that was made of a student's file. names: all that the headers of mm/ have."""
-    found = []
-    strange = nm(path, "-u") - nm(pristine_path, "-u") - names
-    for name in sorted(strange):
-        found.append(f"{file}: it uses {name}, which no header of mm/ declares")
+    found = [f"{file}: it uses {name}, which no header of mm/ declares" for name in sorted(nm(path, "-u") - names)]
     done = subprocess.run(["readelf", "-SW", path], capture_output=True, text=True, errors="replace", check=True)
     for name in re.findall(r"^\s*\[\s*\d+\] (\S+)\s+[A-Z]", done.stdout, re.MULTILINE):
         if not SECTIONS.fullmatch(name):
@@ -155,3 +153,22 @@ def included(depfile):
     """What a compiler's list of dependencies (-MMD) names."""
     text = pathlib.Path(depfile).read_text(encoding="utf-8").replace("\\\n", " ")
     return sorted(set(text.split("\n", 1)[0].split(":", 1)[1].split()))
+
+
+def headers_of_mm(tree):
+    """All that mm/ includes, in a tree that is compiled."""
+    depfiles = sorted(pathlib.Path(tree, OBJECTS, "mm").glob("*.d"))
+    return sorted({name for dep in depfiles for name in included(dep) if name.endswith(".h")})
+
+
+def look(tree, files):
+    """Complaints about the files of a tree that is compiled, as far as they can be found without another one beside it."""
+    tree, found = pathlib.Path(tree), []
+    headers = headers_of_mm(tree)
+    names = declared([tree / name for name in headers])
+    for file in (file for file in files if file.endswith(".c")):
+        text = (tree / file).read_text(encoding="utf-8", errors="replace")
+        output = preprocess(tree, file, tree / "build/preprocessed")
+        found += directives(file, text, "", headers) + (words(file, output) if output is not None else [])
+        found += objects(file, tree / OBJECTS / f"{file}.o", names)
+    return found
