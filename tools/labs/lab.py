@@ -22,14 +22,18 @@ Format of lab.toml:
     says = "unsound"
     text = "what it likely is, and what to do about it"
 
-Format of wrong/NAME.c: a head comment with these three, each from the begin of a line (tests may be fnmatch patterns,
+Format of wrong/NAME.c: a head comment with these, each from the begin of a line (tests may be fnmatch patterns,
 lines may go on), then C: whole definitions. One that the master has replaces it, others come before the next that does.
 
     /*
      * loses: page_alloc/coalesce page_alloc/blocks
+     * perhaps: page_alloc/bulk
      * hint: wrong-buddy
      * thought: two neighbours of one size are buddies
      */
+
+It must lose all that loses: names and nothing else, and draw each hint. Only where memory is destroyed, so that what breaks
+down next hangs on where things happen to lie, perhaps: names what it may lose, too.
 """
 
 import collections
@@ -45,7 +49,7 @@ import csource
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 Hint = collections.namedtuple("Hint", "id test says text")
-Wrong = collections.namedtuple("Wrong", "name loses hints thought text")
+Wrong = collections.namedtuple("Wrong", "name loses perhaps hints thought text")
 
 # What a student's tree lacks: other labs, what quotes mm/ or plants bugs in it, and the lecturer's tools.
 LEFT_OUT = ("labs/*", "tests/labs/*", "tests/mutants/*", "tests/coverage/*", ".ci/*", "docs/teaching.md",
@@ -116,22 +120,28 @@ def read_wrong(lab, path):
     for line in head[1].splitlines() if head else []:
         line = line.strip().removeprefix("*").strip()
         name, colon, rest = line.partition(":")
-        if colon and name in ("loses", "hint", "thought"):
+        if colon and name in ("loses", "perhaps", "hint", "thought"):
             fields[name] = rest.strip()
         elif fields:
             fields[list(fields)[-1]] = (fields[list(fields)[-1]] + " " + line).strip()
-    if set(fields) != {"loses", "hint", "thought"} or not all(fields.values()):
+    if not {"loses", "hint", "thought"} <= set(fields) or not all(fields.values()):
         raise LabError(f"{path}: the head comment must say loses:, hint: and thought:; tools/labs/lab.py shows the format")
-    loses = set()
-    for pattern in fields["loses"].split():
-        named = fnmatch.filter(lab.points, pattern)
-        if not named:
-            raise LabError(f"{path}: it is to lose {pattern}, but no test of {lab.title} is called so")
-        loses.update(named)
+    loses, perhaps = (tests_of(lab, path, fields.get(name, "")) for name in ("loses", "perhaps"))
     for hint in fields["hint"].split():
         if hint not in {h.id for h in lab.hints}:
             raise LabError(f"{path}: it is to draw the hint {hint}, which {lab.title} does not have")
-    return Wrong(path.stem, loses, set(fields["hint"].split()), fields["thought"], text)
+    return Wrong(path.stem, loses, perhaps, set(fields["hint"].split()), fields["thought"], text)
+
+
+def tests_of(lab, path, patterns):
+    """The tests that these patterns name."""
+    tests = set()
+    for pattern in patterns.split():
+        named = fnmatch.filter(lab.points, pattern)
+        if not named:
+            raise LabError(f"{path}: it is to lose {pattern}, but no test of {lab.title} is called so")
+        tests.update(named)
+    return tests
 
 
 def labs(tree=TREE):

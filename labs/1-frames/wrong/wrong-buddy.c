@@ -1,7 +1,8 @@
 /*
- * loses: page_alloc/coalesce
- * hint: not-merged
- * thought: the buddy is the block behind it
+ * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
+ * perhaps: page_alloc/*
+ * hint: not-aligned
+ * thought: the buddy is the block that comes next in memory; right for every other block
  */
 static struct page *free_buddy(u64 pfn, unsigned order)
 {

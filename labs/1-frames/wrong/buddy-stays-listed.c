@@ -1,0 +1,19 @@
+/*
+ * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
+ * perhaps: page_alloc/*
+ * hint: handed-out-twice
+ * thought: merging makes one block of two; but its buddy still hangs in the smaller list
+ */
+static bool put_block(struct page *page, unsigned order)
+{
+	struct page *buddy;
+
+	if (!page_claim(page, order, PG_STOCK, PG_TAIL))
+		return false;
+	for (; (buddy = free_buddy(page_to_pfn(page), order)); order++) {
+		buddy->state = PG_TAIL;
+		page = MIN(page, buddy);
+	}
+	list_add(page, order);
+	return true;
+}
