@@ -384,8 +384,9 @@ class Machine:
         self.qmp.ask("stop")
         for cpu, text in enumerate(re.split(r"CPU#\d+", self.qmp.hmp("info registers -a"))[1:]):
             value = {name: int(v, 16) for name, v in re.findall(r"\b(RIP|RBP)=([0-9a-f]+)", text)}
-            places = [self.elf.place(value["RIP"])] + self.callers(cpu, value["RBP"])
-            lines.append(f"CPU {cpu} was at {' < '.join(places)}")
+            if len(value) == 2:  # others have not come to 64-bit mode
+                places = [self.elf.place(value["RIP"])] + self.callers(cpu, value["RBP"])
+                lines.append(f"CPU {cpu} was at {' < '.join(places)}")
         return "\n".join(lines)
 
     def callers(self, cpu, frame):

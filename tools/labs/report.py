@@ -14,6 +14,7 @@ import textwrap
 import xml.etree.ElementTree as xml
 
 WIDTH = 110
+STAFF = "for the staff: what looks odd"
 SAID_LINES = 24  # of the console, around a failure
 
 
@@ -49,7 +50,7 @@ def expected_and_got(message):
 
 
 def is_number(text):
-    return re.fullmatch(r"\(?-?(0x)?[0-9a-f]+[ul]*\)?", text) is not None
+    return re.fullmatch(r"-?(0x[0-9a-f]+|[0-9]+)[ul]*", text) is not None
 
 
 def number(text):
@@ -66,9 +67,11 @@ def source_lines(tree, message, before=4):
     if not path or not path.is_file():
         return []
     lines, at = path.read_text(encoding="utf-8", errors="replace").splitlines(), int(where[2])
-    first = max((n for n in range(at) if n < at and re.match(r"[^\s}#/*]", lines[n])), default=0)
-    shown = range(max(first + 2, at - before), at + 1)
-    return [f"{where[1]}:{n}{' >' if n == at else '  '} {lines[n - 1].expandtabs(4)}" for n in shown]
+    brace = max((n for n in range(min(at, len(lines))) if lines[n] == "{"), default=0)  # lines count from 0 here
+    name = re.match(r"TEST\(\w+, (\w+)\)", lines[brace - 1]) or re.search(r"(\w+)\(", lines[brace - 1])
+    shown = range(max(brace + 2, at - before), min(at, len(lines)) + 1)
+    return [f"{where[1]}, {name[1] if name else '?'}"] + [
+        f"{n}{' >' if n == at else '  '} {lines[n - 1].expandtabs(4)}" for n in shown]
 
 
 def said_lines(said, message):
@@ -167,7 +170,7 @@ def gradescope(results, tree, lab, seconds):
               "visibility": "hidden" if t.hidden else "visible"} for t in results.values()]
     marks = sorted({mark for test in results.values() for mark in test.marks})
     if marks:
-        tests.append({"name": "for the staff: what looks odd", "score": 0, "max_score": 0, "output": "\n".join(marks),
+        tests.append({"name": STAFF, "score": 0, "max_score": 0, "output": "\n".join(marks),
                       "output_format": "text", "visibility": "hidden"})
     return {"score": points(results), "execution_time": round(seconds), "output": total(results, lab).splitlines()[0],
             "output_format": "text", "visibility": "visible", "stdout_visibility": "hidden", "tests": tests}
