@@ -187,6 +187,21 @@ def test_tables_are_given_back(debug):
     assert row.split()[2] == "1" and re.search(r" PD \[\d+\] empty$", row), row
 
 
+def test_pages_that_share_a_table(debug):
+    """Each store stops once, for the page that it changes."""
+    guest = debug()
+    va = int(guest.run("vmalloc 64K")[1][0]["va"], 16)
+    guest.attach()
+    for i in (2, 7, 3):
+        guest.mm(f"watch {va + i * PAGE:#x}")
+    guest.gdb("hbreak monitor_run")
+    guest.com1.send(f"vfree {va:x}\rareas\r")
+    assert "monitor_run" in guest.gdb("continue")
+    said = [SAID.findall(guest.gdb("continue")) for _ in range(4)]
+    assert said == [[(f"{va + i * PAGE:#x}", said[0][0][1])] for i in (2, 3, 7)] + [[]]
+    assert [row.split()[2] for row in guest.mm("watch")[1:]] == ["1", "1", "1"]
+
+
 # Limits, said
 
 def test_list_and_end(debug):

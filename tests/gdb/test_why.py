@@ -98,7 +98,7 @@ def test_what_it_has_survived(debug, variables):
     for access, va, why in (("x", areas["area"], "noexec"), ("x", areas["area"] + 16 * PAGE, "guard"), ("r", 0, "null"),
                             ("w", 0xFFFFFFFF80100000, "readonly"), ("r", 0x8000000000000000, "noncanonical"),
                             ("x", 0x8000000000000000, "noncanonical")):
-        text = guest.command(f"fault {access} {va:x}")
+        text, records = guest.run(f"fault {access} {va:x}")
         guest.attach()
         ours = guest.mm("why")
         assert ours[0] == "CPU 0 handles no fault now; the last that it survived, in a probe (peek, poke, fault, tour):"
@@ -107,6 +107,8 @@ def test_what_it_has_survived(debug, variables):
         guest.detach()
         same(ours[1:], fault_report(text))
         assert ours[1].endswith(": " + why)
+        assert [(r["t"], r["why"]) for r in records] == [("fault", why)]
+        assert ours[1].startswith(f"FAULT: {records[0]['access']} at {records[0]['va']} by ")
 
 
 @pytest.mark.parametrize("place", ["*((unsigned long)&trap_stubs + 14 * 16)", "*((unsigned long)&trap_stubs + 14 * 16 + 2)",
@@ -261,9 +263,9 @@ def test_what_an_access_would_do(debug, variables):
         assert any(line.startswith("  W^X    the page can be written and executed") for line in guest.mm(f"why {areas['area']}"))
 
 
-@pytest.mark.parametrize("mode, flush", [("lazy", "  flush  not yet: it waits in CPU 0's stock"),
-                                         ("eager", "  flush  done: the area is in CPU 0's stock")])
-def test_freed_and_flushed(debug, mode, flush):
+@pytest.mark.parametrize("mode, stock", [("lazy", "waits for a flush that nobody has asked for yet"),
+                                         ("eager", "flushed: the next of its size may have it")])
+def test_freed_and_flushed(debug, mode, stock):
     guest = debug(APPEND=f"tlb={mode}")
     vas = [int(guest.run("vmalloc 12K")[1][0]["va"], 16) for _ in range(4)]
     for va in vas[:3]:
@@ -272,7 +274,8 @@ def test_freed_and_flushed(debug, mode, flush):
     for va in vas[:3]:
         said = guest.mm(f"why {va + PAGE:#x}")
         assert said[0] == f"{va + PAGE:#x}: every access would fault: freed"
-        assert said[-1].startswith(flush), said
+        assert any(line.startswith("  stock  CPU 0's list 3, number ") and line.endswith(": " + stock) for line in said), said
+        assert said[-1].startswith("  tlb    until that flush") == (mode == "lazy")
     guest.detach()
     guest.command("purge")
     guest.attach()

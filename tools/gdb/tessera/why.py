@@ -11,8 +11,10 @@ from collections import namedtuple
 import gdb
 
 from . import layout, machine, paging, walk, words
+from .areas import stock_place
 from .command import Command, write
 from .machine import Problem, phys
+from .state import now
 
 ACCESSES = "read", "write", "fetch"  # enum access
 READ, WRITE, FETCH = range(3)
@@ -306,34 +308,10 @@ def more(va, why):
 
 
 def whereabouts(area):
-    """Where a freed area waits, and whether it is flushed."""
-    for cpu, stock in stocks():
-        flushed = place_in(stock["lists"], area)
-        if flushed is not None:
-            return [f"  flush  done: the area is in CPU {cpu}'s stock, and may be given out again at any time" if flushed else
-                    f"  flush  not yet: it waits in CPU {cpu}'s stock; until then a TLB may still lead to the old frame"]
-    if place_in(machine.variable("depot"), area) is not None:
-        return ["  flush  done: the area is in the depot, for any CPU, and may be given out again at any time"]
-    return ["  flush  unknown: it is in no list, so a CPU is about to put it into one, or to take it out"]
-
-
-def stocks():
-    pointers = machine.variable("vm_stocks")
-    kind = pointers.type.target().target()
-    for cpu in range(pointers.type.range()[1] + 1):
-        if int(pointers[cpu]):
-            yield cpu, machine.at(kind, int(pointers[cpu]))
-
-
-def place_in(lists, area):
-    """True: in the list for areas of its size, and flushed. False: there, and not flushed. None: not there."""
-    sizes = lists.type.range()[1] + 1 - 32  # STOCK_SIZES: smaller ones have a list for each size
-    queue = lists[area.pages if area.pages < sizes else sizes + area.pages % 32]
-    head, ready, tail = (int(queue["nr"][f]) for f in ("head", "ready", "tail"))
-    va = int(queue["first"]["v"])
-    for number in range(head, tail):
-        if va == area.start:
-            return number < ready
-        *_, last = paging.walk(phys, *machine.tables(), va)
-        va = last.value  # the entry of a freed area's first page leads to the next
-    return None
+    """Where a freed area waits, and for what."""
+    try:
+        place = stock_place(now().window, area.start)
+    except Problem as problem:  # what it would be read from is broken, too
+        return [f"  stock  unknown: {str(problem).splitlines()[0]}"]
+    waits = ["  tlb    until that flush a CPU that has used the page may still reach its old frame"] if "waits" in place else []
+    return [f"  stock  {place}", *waits]
