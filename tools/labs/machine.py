@@ -40,6 +40,7 @@ LIMITS = range(30, 1, -2)  # seconds of virtual time that the ib700 knows, by wh
 BOOT_LIMIT = 4  # of them, until the first test
 LIMIT_BYTES = 1 << 20  # of console, and of records
 CPU_SECONDS = 5, 4  # that QEMU may use for a test: these, and so many more for each virtual second. A slow host needs 2
+ANSWER_SECONDS = 60  # for QEMU to answer us
 IDLE_SECONDS = 20  # without any use of the CPU
 QEMU_LIMITS = confine.Limits(cpu=None, wall=None, file=LIMIT_BYTES, memory=8 << 30)
 ORDERED = 0x6564617267
@@ -196,43 +197,44 @@ def qemu_command(kernel, ram, folder, qmp, cpus):
 
 
 class Qmp:
-    """QEMU's monitor. It has no limit of time: whoever may be silent for ever is asked by events() only."""
+    """QEMU's monitor."""
 
     def __init__(self, connection):
-        self.connection, self.buffer, self.seen, self.gone = connection, b"", [], False
+        self.connection, self.buffer, self.answers, self.happened, self.gone = connection, b"", [], [], False
 
     def read(self, timeout):
-        """Wait for more, at most so long. Messages."""
+        """Wait for more, at most so long."""
         if self.gone or not select.select([self.connection], [], [], timeout)[0]:
-            return []
-        try:
+            return False
+        more = b""
+        with contextlib.suppress(ConnectionResetError):
             more = self.connection.recv(1 << 16)
-        except ConnectionResetError:
-            more = b""
         self.gone = not more
         *lines, self.buffer = (self.buffer + more).split(b"\n")
-        return [json.loads(line) for line in lines if line.startswith(b"{")]
+        for message in (json.loads(line) for line in lines if line.startswith(b"{")):
+            if "event" in message:
+                self.happened.append(message)
+            elif "QMP" not in message:
+                self.answers.append(message)
+        return True
 
     def ask(self, command, **arguments):
-        """The answer; None if QEMU has gone."""
+        """The answer; None if there is none, as from a QEMU that has gone."""
         with contextlib.suppress(OSError):
             self.connection.sendall(json.dumps({"execute": command, "arguments": arguments}).encode() + b"\n")
-        while not self.gone:
-            for message in self.read(IDLE_SECONDS) or [{"error": "silence"}]:
-                if "event" in message:
-                    self.seen.append(message)
-                elif "QMP" not in message:
-                    return message.get("return")
-        return None
+        while not self.answers and self.read(ANSWER_SECONDS):
+            pass
+        return self.answers.pop(0).get("return") if self.answers else None
 
     def hmp(self, line, cpu=0):
         return self.ask("human-monitor-command", **{"command-line": line, "cpu-index": cpu}) or ""
 
     def events(self, timeout):
         """What happened since; waits for something, at most so long."""
-        new = self.seen + ([] if self.seen else [m for m in self.read(timeout) if "event" in m])
-        self.seen = []
-        return new
+        if not self.happened:
+            self.read(timeout)
+        happened, self.happened = self.happened, []
+        return happened
 
 
 class Machine:

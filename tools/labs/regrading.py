@@ -120,6 +120,10 @@ def merged(outcome, texts):
     pristine, result = outcome.pristine, {}
     for file, text in texts.items():
         ours, names = pristine.text(file), pristine.lab.write[file]
+        there = {d.name for d in csource.definitions(text) if d.kind == "function"} & set(names)
+        if not there:
+            raise submission.SubmissionError(f"{file} has none of the functions that are yours to write: {', '.join(names)}")
+        outcome.notes += [f"{file}: {name}() is missing" for name in names if name not in there]
         outcome.complaints += rules.directives(file, text, ours, pristine.headers)
         try:
             result[file], changed = (rules.merge_header if file.endswith(".h") else rules.merge)(ours, text, names)
