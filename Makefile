@@ -77,7 +77,7 @@ KERNEL_SOURCES := $(sort $(wildcard boot/*.[cS] arch/x86_64/*.[cS] mm/*.c kernel
 HOST_SOURCES := $(sort $(wildcard mm/*.c arch/sim/*.c tests/*.c tests/mm/*.c tests/host/*.c) \
 	boot/bootinfo.c $(LAB_SOURCES) \
 	$(addprefix kernel/,panic.c printk.c record.c smp.c words.c))
-FUZZ_SOURCES := $(sort $(filter-out tests/%,$(HOST_SOURCES)) kernel/monitor.c \
+FUZZ_SOURCES := $(sort $(filter-out tests/% %_test.c,$(HOST_SOURCES)) kernel/monitor.c \
 	tests/inject.c $(wildcard tests/fuzz/*.c))
 OUR_C := $(sort $(wildcard $(foreach dir,boot arch/x86_64 arch/x86_64/asm arch/sim arch/sim/asm mm \
 	kernel include/arch include/kernel include/mm tests tests/mm tests/grade tests/host tests/fuzz \

@@ -28,6 +28,8 @@ void __real_cpu_serve(void);
 void __wrap_cpu_serve(void);
 
 const struct lab_stub *stub_hit;
+const char *mm_down __attribute__((weak)); /* the runner's; fuzz targets have none */
+u32 stubs_hit __attribute__((weak));
 
 /* Where CPU 0 goes on when a stub stops it. */
 struct place {
@@ -37,6 +39,7 @@ struct place {
 };
 
 static struct place *place; /* the innermost; CPU 0 alone */
+static bool counting;	    /* are catchers counted? KASAN has another __wrap_panic_caught() */
 
 /* Of each CPU: how many calls of panic_caught() it is in, and the locks that it took, in their order. */
 static struct {
@@ -94,11 +97,13 @@ void __wrap_report_trap(void)
 
 /* Stubs */
 
-bool __wrap_panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)
+__attribute__((weak)) bool __wrap_panic_caught(void (*fn)(void *), void *arg, char *msg,
+					       size_t bytes)
 {
 	u32 cpu = cpu_id(), before = held[cpu].before;
 	bool caught;
 
+	counting = true;
 	held[cpu].catchers++;
 	held[cpu].before = held[cpu].nr;
 	caught = __real_panic_caught(fn, arg, msg, bytes);
@@ -115,7 +120,7 @@ _Noreturn void lab_stub(const struct lab_stub *stub)
 	let_go_of_locks();
 	stub_hit = stub;
 	stubs_hit++;
-	if (cpu || held[0].catchers || interrupt_depth() || !place)
+	if (!counting || cpu || held[0].catchers || interrupt_depth() || !place)
 		panic("%s", stub_text(text, stub));
 	__builtin_longjmp(place->at, 1);
 }
@@ -169,6 +174,11 @@ struct init {
 	const struct mm_options *options;
 };
 
+static void do_nothing(void *unused)
+{
+	(void)unused;
+}
+
 static void init(void *arg)
 {
 	__real_mm_init(((struct init *)arg)->map, ((struct init *)arg)->options);
@@ -179,6 +189,7 @@ void __wrap_mm_init(const struct memmap *map, const struct mm_options *options)
 {
 	static char text[STUB_TEXT];
 
+	panic_caught(do_nothing, NULL, text, sizeof(text)); /* is it counted? */
 	if (!stub_stops(init, &(struct init){ map, options }))
 		return;
 	mm_down = stub_text(text, stub_hit);
