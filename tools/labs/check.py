@@ -55,15 +55,15 @@ def write(variant, tree):
 
 def make(tree, *goals):
     """What make said, and whether it failed."""
-    done = subprocess.run(["make", "-s", "-C", tree, *goals], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    done = subprocess.run(["make", "-s", "-C", tree, *goals], env=grading.environment(), stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
     said = [line for line in done.stdout.splitlines() if not line.startswith("  ")]
     return "\n".join(said), done.returncode != 0
 
 
 def prompt_faults(variant, tree):
     """Does a starter's monitor say what is missing, and where?"""
-    environ = os.environ | {"BOOT": "direct", "KERNEL": "build/tessera-check.elf", "APPEND": "", "RUNDIR": "build/prompt"}
+    environ = grading.environment() | {"BOOT": "direct", "KERNEL": "build/tessera-check.elf", "APPEND": "", "RUNDIR": "build/prompt"}
     said = subprocess.run(["tools/run"], cwd=tree, env=environ, input="lab\nhelp\n", capture_output=True, text=True,
                           errors="replace", check=False).stdout
     prompt = said.find("tessera> ")
