@@ -32,13 +32,14 @@ ENTRIES = [
     ("0x400001a1 PDPT", "0x00000000400001a1, in a PDPT (level 3): 1 GiB page 0x40000000 r-x", ["bits 51-30 address 0x40000000"]),
     ("0x203080 | 1 pdpt", "0x0000000000203081, in a PDPT (level 3): 1 GiB page 0x0 r-x", ["reserved bits are set, 0x202000"]),
     ("0x10e3 pml4", "0x00000000000010e3, in a PML4 (level 4): 512 GiB page 0x0 rwx",
-     ["bit 7 reserved 1: must be 0", "reserved bits are set, 0x80: an access faults"]),
+     ["bit 7 reserved 1: must be 0", "bits 51-12 address", "reserved bits are set, 0x80: an access faults"]),
     ("0x6000007", "0x0000000006000007, in a PT (level 1): 4 KiB page 0x6000000 rwxu", ["bit 2 U 1: also for ring 3"]),
     ("0xfee0017b", "0x00000000fee0017b, in a PT (level 1): 4 KiB page 0xfee00000 rwx UC", ["bits 4-3 PCD PWT 3: UC"]),
     ("0x8016b", "0x000000000008016b, in a PT (level 1): 4 KiB page 0x80000 rwx WC", ["bits 4-3 PCD PWT 1: WC"]),
     ("0", "0x0000000000000000, in a PT (level 1): empty", ["not present, and nothing noted"]),
     ("16ul << 31 | 0x1000 << 7 | 3 << 3 | 6", "0x000000080008001e, in a PT (level 1): guard: stack, 16 pages",
      ["bit 1 mixed 1: not all", "bits 6-3 kind 3: stack", "bits 63-31 pages 16"]),
+    ("16ul << 31 | 9 << 3 | 4", "0x000000080000004c, in a PT (level 1): guard: ?, 16 pages", ["bits 6-3 kind 9: ?"]),
     ("0xffffc90000005000", "0xffffc90000005000, in a PT (level 1): freed, next 0xffffc90000005000", ["where the next one begins"]),
 ]
 

@@ -208,6 +208,8 @@ def test_gaps(seen):
             assert mapped | set(gaps) == set(starts)
             ends = {leaf.va + leaf.bytes for leaf in seen.leaves} - mapped - {1 << 64}
             assert ends <= set(gaps), "what follows the last page of each stretch is a gap"
+    area = seen.made["area"]
+    assert len(runs_of(seen.mm(f"map {area:#x} gaps"))) == 1, "an area, and nothing in front of it or behind"
     text = dict(rows)
     assert text[seen.made["area"] - PAGE].endswith("--- guard: vmalloc, 16 pages")
     assert text[seen.made["shown"] - PAGE].endswith("--- guard: vmap, 3 pages")
@@ -253,7 +255,9 @@ def test_walk_says_what_it_came_to(seen):
     assert text.endswith("  where  its byte 9029: inside")
     assert "  bits   " in text and "  20-12  " in text and "  P W A D G NX    " in text
     assert "  may    r-x: not written by PT\n  range  text 0x" in "\n".join(seen.mm("walk 0xffffffff80100000"))
-    assert "so it leads to 0x" in seen.mm(f"walk {huge + 0x123456:#x}")[-5] + seen.mm(f"walk {huge + 0x123456:#x}")[-6]
+    assert f"  byte   +0x123456, so it leads to {value(seen, f'$pa({huge:#x})') + 0x123456:#x}" in seen.mm(f"walk {huge + 0x123456:#x}")
+    guard = value(seen, "address_map.vmalloc_start")
+    assert seen.mm(f"walk {guard:#x}")[-1] == "  where  its byte -4096: in the guard page before it"
     text = "\n".join(seen.mm(f"walk {area + 16 * PAGE:#x}"))
     assert "  ends   not present at level 1: not mapped, an access faults\n" in text
     assert text.endswith("  where  its byte 65536: in the guard page behind it")
@@ -273,10 +277,14 @@ def test_the_kernels_words_for_types(seen):
 
 
 def test_a_string_goes_on_in_the_next_page(seen):
-    """Whose frame lies elsewhere; and it ends where the area does, if no zero came before."""
-    for va, text in ((seen.made["area"] + 3 * PAGE - 4, b"tesserae"), (seen.made["area"] + 16 * PAGE - 3, b"tes")):
-        seen.gdb(f"python gdb.selected_inferior().write_memory({va:#x}, {text + bytes(len(text) > 3)})")
-        assert seen.gdb.python(f"machine.string({va:#x}, {len(text) + 100 * (len(text) > 3)})") == text.decode()
+    """Whose frame lies elsewhere; and its zero may be the last byte of an area."""
+    for va, text in ((seen.made["area"] + 3 * PAGE - 4, "tesserae"), (seen.made["area"] + 16 * PAGE - 4, "tes")):
+        put(seen, va, text.encode() + b"\0")
+        assert seen.gdb.python(f"machine.string({va:#x})") == text
+
+
+def put(seen, va, text):
+    seen.gdb(f"python gdb.selected_inferior().write_memory({va:#x}, {text})")
 
 
 FOUND = re.compile(r"^0x([0-9a-f]{16}) 0x([0-9a-f]{11}) (...) (.*)$")
@@ -317,6 +325,29 @@ def test_find(seen):
     for line, words in (("", "is missing"), ('"a" u8', "one size"), ("1 u8 u16", "one size"), ("256 u8", "more than 1 bytes"),
                         ('"a', "no closing quote")):
         assert words in seen.gdb(f"mm find {line}"), line
+
+
+def test_find_where_two_readings_meet(seen):
+    """Memory is read by 16 MiB. What overlaps is found, too; what is no RAM is not even read."""
+    at = value(seen, "address_map.direct") + (1 << 20) + (16 << 20)  # RAM above the hole for devices begins at 1 MiB
+    was = value(seen, f"*(unsigned long *){at - 2:#x}")
+    put(seen, at - 2, b"zqzqzqzq")
+    seen.gdb("python from tessera import find", "python reads, once = [], find.phys_once",
+             "python find.phys_once = lambda pa, size: reads.append(pa + size) or once(pa, size)")
+    lines = seen.mm('find "zqzqz" direct')
+    put(seen, at - 2, was.to_bytes(8, "little"))
+    assert [int(line[:18], 16) for line in lines[1:-1]] == [at - 2, at]
+    seen.mm("find 0x50014 u32 all")
+    assert int(seen.gdb.python("max(reads)")) <= max(leaf.pa + leaf.bytes for leaf in seen.leaves if leaf.pa < 0xFEC00000)
+    seen.gdb("python find.phys_once = once")
+
+
+def test_sizes_and_variables_as_addresses(seen):
+    for text, va in (("64K", 0x10000), ("2M", 0x200000), ("0x10k", 0x4000), ("1G + 8", None), ("address_map.direct",
+                     value(seen, "address_map.direct")), ("kernel_pt.root", value(seen, "kernel_pt.root")),
+                     ("vmalloc", value(seen, "&vmalloc")), ("stacks", value(seen, "&stacks"))):
+        lines = seen.mm(f"walk {text}")
+        assert lines[0].startswith(f"{va:#x}: " if va else "mm walk: an address: '1G + 8' has no value here"), lines[0]
 
 
 def test_errors(seen):

@@ -58,14 +58,20 @@ def test_from_32_bits_to_long_mode(debug, la57):
     assert machine.gdb("output/x $pc") == f"{value(machine, '&paging_on') & 0x7FFFFFFF:#x}"
     assert "paging is off" in machine.mm("walk $pc")[0]
     assert machine.gdb.python("int(machine.variable('address_map')['direct']) == machine.DIRECT[4]") == "True"
+    machine.mm("diff")
     step_while(machine, f"!({PG})")
+    lines = machine.mm("diff")
+    assert lines[0] == f"other tables: CR3 was not in use, is {value(machine, '&early_root') - IMAGE_BASE:#x}"
+    assert "0xffff888000000000 PML4  [273]       1 empty => -> table" in "\n".join(lines)
+    assert lines[-1] == f"{3 + 3 * 5 + 7680} entries changed", "three of the PML4, five in each PDPT, and pages"
     assert same_as_qemu(machine) == 3 * (2048 + 512), "boot/entry.S: 4 GiB and, 510 GiB behind, one again; all of it three times"
     text = machine.mm("walk $pc")
     assert text[0].endswith(f": 4 levels, from CR3 {value(machine, '&early_root') - IMAGE_BASE:#x}")
     assert steps_of(text)[-1][4].endswith("2 MiB page 0x0 rwx")
     assert value(machine, "$pa($pc)") == value(machine, "$pc")
     assert value(machine, "$pa(&address_map)") == value(machine, "&address_map") - IMAGE_BASE
-    assert len(machine.mm("layout")) > 20
+    assert machine.mm("map all w x")[-1] == "7680 mappings in 6 runs, 15 GiB"
+    assert re.search(r" (\d+ KiB)  rwx  text +\1: 1 of 2 MiB$", "\n".join(machine.mm("layout")), re.MULTILINE), "as far as it is text"
     if la57:
         stop(machine, "enter_la57")
         step_while(machine, PG)
@@ -192,7 +198,9 @@ def test_memory_changed_by_gdb_is_seen(debug):
     machine.attach()
     at = steps_of(machine.mm(f"walk {va:#x}"))[-1][2] + 0xFFFF888000000000
     held = value(machine, f"*(unsigned long *){at:#x}")
-    machine.gdb(f"set var *(unsigned long *){at:#x} = 0x3000 | 1")
+    machine.mm("diff")
+    machine.gdb(f"set var *(unsigned long *){at:#x} = 0x3000 | 1", f"set var *(unsigned long *){at + 16:#x} = 0x4000 | 1")
+    assert [line[:18] for line in machine.mm("diff")[1:]] == [f"0x{va:016x}", f"0x{va + 0x2000:016x}", "2 entries changed"]
     assert machine.mm(f"walk {va:#x}")[5].endswith("4 KiB page 0x3000 r-x")
     assert value(machine, f"$pa({va:#x})") == 0x3000
     machine.gdb(f"set var *(unsigned long *){at:#x} = {held:#x}")

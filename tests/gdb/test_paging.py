@@ -120,6 +120,21 @@ def test_reserved_bits():
     assert paging.translate(memory.phys, 0x1000, 4, 0) is None
 
 
+def test_where_a_large_leaf_lies():
+    """Without bit 12, which is PAT, and without reserved bits."""
+    assert paging.address(0x40000000 | 0x1000 | P | PS, 2) == 0x40000000
+    assert paging.address(0x40000000 | 0x1000 | P | PS, 3) == 0x40000000
+    assert paging.address(0x1000 | P | NX, 2) == paging.address(0x1000 | P | PS, 1) == 0x1000
+
+
+def test_rights_of_levels_above_end_a_run():
+    """Entries alike, side by side in two tables, but what leads to the second one has no W."""
+    memory = Memory({0x1000: {0: 0x2000 | TABLE}, 0x2000: {0: 0x3000 | TABLE}, 0x3000: {0: 0x4000 | TABLE, 1: 0x5000 | P},
+                     0x4000: {511: 0x9000 | TABLE}, 0x5000: {0: 0xA000 | TABLE}})
+    found = [(r.va, r.pages, paging.RIGHTS[r.rights]) for r in paging.runs(paging.entries(memory.phys, 0x1000, 4))]
+    assert found == [(511 * PAGE, 1, "rwx"), (512 * PAGE, 1, "r-x")]
+
+
 def test_a_table_that_leads_to_itself():
     memory = Memory({0x1000: {5: 0x1000 | TABLE, 7: 0x2000 | TABLE}, 0x2000: {1: 0x1000 | TABLE}})
     assert len(list(paging.tables(memory.phys, 0x1000, 4))) == 2

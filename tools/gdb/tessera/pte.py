@@ -1,6 +1,6 @@
 """mm pte: the bits of a page-table entry, one by one. Intel SDM Vol. 3A, 4.5, tables 4-15 to 4-20."""
 
-import gdb
+import re
 
 from . import paging, words
 from .command import Command, write
@@ -24,12 +24,9 @@ entry that is not present the CPU ignores all other bits, and the kernel keeps n
     name, usage, words = "pte", "VALUE [LEVEL]", tuple(LEVELS)
 
     def run(self, text):
-        args = gdb.string_to_argv(text)
-        level = 1
-        if len(args) > 1 and args[-1].lower() in (*LEVELS, *"12345"):
-            level = args.pop().lower()
-            level = LEVELS.get(level) or int(level)
-        write(report(self.number(" ".join(args), "an entry's value"), level))
+        found = re.fullmatch(r"(.*[^-+*/%|&^~<>(!=\s])\s+(pt|pd|pdpt|pml4|pml5|[1-5])", text, re.IGNORECASE)
+        value, level = found.groups() if found else (text, "pt")
+        write(report(self.number(value, "an entry's value"), LEVELS.get(level.lower()) or int(level)))
 
 
 Pte()
