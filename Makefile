@@ -115,7 +115,8 @@ spin: tools-are-here ## all interleavings of a flush and of a double free, as sm
 	$(Q)tests/spin/run
 
 .PHONY: test-all
-test-all: tools-are-here all iso build/host-tests build/fuzz-random ## everything there is, group by group: most of an hour
+test-all: tools-are-here all iso build/host-tests build/fuzz-random build/fuzz build/tessera-ubsan.elf build/tessera-kasan.elf
+test-all: ## everything there is, group by group; GROUPS="fuzz bench": only these
 	$(Q)tools/test-all $(GROUPS)
 
 .PHONY: mutants

@@ -222,12 +222,13 @@ TEST(tlb, the_depot_is_bounded)
 	void **p = vmalloc(MORE * sizeof(*p));
 	enum tlb_mode mode = tlb_mode;
 	struct vmalloc_stats stats;
+	u64 nr = 0;
 
 	EXPECT(page && p);
 	tlb_mode = TLB_LAZY;
-	for (u64 i = 0; i < MORE; i++)
-		EXPECT((p[i] = vmap(&page, 1, PAGE_KERNEL)));
-	for (u64 i = 0; i < MORE; i++)
+	while (nr < MORE && (p[nr] = vmap(&page, 1, PAGE_KERNEL)))
+		nr++;
+	for (u64 i = 0; i < nr; i++)
 		vunmap(p[i]);
 	stock_settle(true);
 	for (u64 i = 0; i < 2 * STOCK_LISTS; i++) {
@@ -239,5 +240,7 @@ TEST(tlb, the_depot_is_bounded)
 	vfree(p);
 	vm_unmap_aliases();
 	__free_pages(page, 0);
+	if (nr < MORE)
+		SKIP("no memory, or no room, for so many areas; under KASAN each has a shadow");
 	EXPECT(stats.freed_areas >= MAX_KEPT && stats.freed_areas < MAX_KEPT + 100);
 }
