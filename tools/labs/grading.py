@@ -31,6 +31,7 @@ INSNS = "labs/support/insns.json"  # what each test takes in the master, for lim
 UNKNOWN_INSNS = 50_000_000  # of a test that is not listed there
 ROOM = 4  # times as much as in the master, and the shortest limit at least, is allowed
 TOO_FEW = 8  # a test that passes in less than this part of what it takes was not really run
+FAILED_CHECK = re.compile(r"^# ((?:\S+_test\.c:\d+|PANIC|leak): .*)", re.MULTILINE)  # the runner prints it before it is a verdict
 BUILD_LIMITS = confine.Limits(cpu=300, wall=1200, file=256 << 20)
 HOST_LIMITS = confine.Limits(cpu=60, wall=300, file=256 << 20)  # its RAM is a file
 PER_SECOND = 1_000_000_000 >> machine.SHIFT  # instructions in a virtual second
@@ -156,13 +157,21 @@ class Grader:
         return allowed(self.insns.get(test, UNKNOWN_INSNS))
 
     def settle(self, test, result, boot):
-        takes = self.insns.get(test, 0)
-        if result.result == "pass" and result.insns < takes // TOO_FEW:
-            mark = f"{test} passed after {result.insns} instructions, where it takes {takes}"
-            result = machine.Result("fail", f"{mark}: something ended it before it was done", result.insns)
+        mark = self.doubt(test, result, boot.said.get(test, "")) if result.result == "pass" else ""
+        if mark:
+            result = machine.Result("fail", mark, result.insns)
             boot.marks.append(mark)
         with self.lock:
             self.results[test], self.said[test], self.marks[test] = result, boot.said.get(test, ""), boot.marks + boot.odd
+
+    def doubt(self, test, result, said):
+        """Why a test cannot have passed, though its record says so; or ""."""
+        takes, complaint = self.insns.get(test, 0), FAILED_CHECK.search(said)
+        if result.insns < takes // TOO_FEW:
+            return f"{test} passed after {result.insns} instructions, where it takes {takes}: something ended it before it was done"
+        if complaint:
+            return f"{test} passed, though on the console it said: {complaint[1]}"
+        return ""
 
     def death(self, boot, test):
         """How a machine died, in words that hints may look for."""
