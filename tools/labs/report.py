@@ -135,7 +135,7 @@ def total(results, lab, colour=lambda kind, words: words):
 # For programs
 
 def as_json(results, lab, seconds, host=None):
-    """docs/labs.md has the fields."""
+    """docs/teaching.md has the fields."""
     return {"version": 1, "lab": lab.number, "name": lab.name, "points": points(results),
             "max": sum(test.max for test in results.values()), "seconds": round(seconds, 1),
             "marks": sorted({mark for test in results.values() for mark in test.marks}),
