@@ -126,6 +126,19 @@ TEST(planted, r_switches_protection_off)
 	WRITE_CR(0, READ_CR(0) & ~(1ul << 16));
 }
 
+static bool spoiled;
+
+TEST(planted, t_spoils)
+{
+	spoiled = true;
+	EXPECT(false);
+}
+
+TEST(planted, u_was_not_spoiled)
+{
+	EXPECT(!spoiled);
+}
+
 /* Races: who of four CPUs comes first to what. Its message says so; only a machine that is the same each time says the same. */
 static u64 order, arrived;
 

@@ -33,7 +33,7 @@ test = "planted/b*"
 says = "seven == 8 was 0x7 and 0x8"
 text = "seven is not eight"
 [points]
-""" + "".join(f'"{group}/{name}" = {28 if name == "a_passes" else 4}\n' for group, name in PLANTED)
+""" + "".join(f'"{group}/{name}" = {20 if name == "a_passes" else 4}\n' for group, name in PLANTED)
 
 # A test: what its message must say. A test that is not here passes.
 SAYS = {
@@ -52,6 +52,7 @@ SAYS = {
     "n_floods": r"^it wrote 1 MiB or more to a serial port",
     "o_skips": r"^it was skipped: for no reason$",
     "p_does_not_panic": r"a panic that says 'not here' was expected, but:\nit did not panic",
+    "t_spoils": r"false was false",
     "s_races": r"order == 0 was 0x\w+ and 0x0",
 }
 
@@ -99,6 +100,14 @@ def test_what_is_seen_from_outside_is_told_though_all_passed(results, tree, lab)
     assert [test.marks for test in alone.values()] == [[], ["write protection (CR0.WP) is switched off"]]
     assert all(test.passed for test in alone.values())
     assert not results["planted/a_passes"].marks
+
+
+@pytest.mark.xdist_group("planted")
+def test_what_a_failed_test_broke_costs_no_other(tree):
+    """Not even one that would have shared its boot."""
+    grader = grading.Grader(tree, ["planted/t_spoils", "planted/u_was_not_spoiled"])
+    grader.run_group(grader.tests)
+    assert [grader.results[test].result for test in grader.tests] == ["fail", "pass"]
 
 
 @pytest.mark.xdist_group("planted")
@@ -218,7 +227,7 @@ def test_a_failure_is_explained(results, tree, lab):
 @pytest.mark.xdist_group("planted")
 def test_programs_read_the_same(results, tree, lab):
     points = sum(test.points for test in results.values())
-    assert points == 28 + 4 + 4
+    assert points == 20 + 4 + 4 + 4
     as_json = json.loads(json.dumps(report.as_json(results, lab, 1.0)))
     assert as_json["points"] == points and as_json["max"] == 100
     assert {t["name"]: t["hint"] for t in as_json["tests"] if t["hint"]} == {"planted/b_expects": "seven"}
@@ -269,10 +278,10 @@ def test_make_grade_says_it_all(tree, tmp_path):
     said = done.stdout
     assert done.returncode == 2, said
     first, again = said.index("planted/b_expects failed ("), said.index("again     make grade LAB=9 TEST=planted/b_expects\n")
-    assert first < again < said.index("lab 9, Planted: 32 of 36 points, 2 of 3 tests (")
+    assert first < again < said.index("lab 9, Planted: 24 of 28 points, 2 of 3 tests (")
     assert "\033" not in said
-    assert json.loads((tmp_path / "JSON").read_text())["points"] == 32
-    assert json.loads((tmp_path / "GRADESCOPE").read_text())["score"] == 32
+    assert json.loads((tmp_path / "JSON").read_text())["points"] == 24
+    assert json.loads((tmp_path / "GRADESCOPE").read_text())["score"] == 24
     assert xml.etree.ElementTree.parse(tmp_path / "JUNIT").getroot()[0].get("failures") == "1"
     assert make("TEST=planted/a,planted/q").returncode == 0
     assert "TEST=nobody: no test of lab 9, Planted is called so; they are\n  planted/a_passes" in make("TEST=nobody").stdout
