@@ -199,9 +199,15 @@ static bool agrees(void)
 	for (i = 0; pt_next(&pt, &va, 0, &level); i++, va += level_bytes(level)) {
 		const struct leaf *leaf = &model.leaf[i];
 
-		if (i == model.nr || va != unfold(leaf->at) || level != (int)leaf->level) {
-			test_fail(__FILE__, __LINE__, "leaf", "level %d at 0x%lx is not expected",
-				  level, va);
+		if (i == model.nr) {
+			test_fail(__FILE__, __LINE__, "leaf",
+				  "of level %d at 0x%lx: nothing should be there", level, va);
+			return false;
+		}
+		if (va != unfold(leaf->at) || level != (int)leaf->level) {
+			test_fail(__FILE__, __LINE__, "leaf",
+				  "of level %d at 0x%lx: the next should be of level %u at 0x%lx",
+				  level, va, leaf->level, unfold(leaf->at));
 			return false;
 		}
 		if (!pt_lookup(&pt, va + test_random() % level_bytes(level), &m) || m.va != va ||
@@ -219,8 +225,8 @@ static bool agrees(void)
 	}
 	if (i != model.nr || live != model.nr_tables || pt_count_tables(&pt) != live + 1) {
 		test_fail(__FILE__, __LINE__, "counts",
-			  "%lu of %lu leaves, %lu of %lu tables, %lu live", i, model.nr,
-			  pt_count_tables(&pt) - 1, model.nr_tables, live);
+			  "%lu leaves, expected %lu; %lu tables, expected %lu; %lu were taken", i,
+			  model.nr, pt_count_tables(&pt) - 1, model.nr_tables, live);
 		return false;
 	}
 	return true;
@@ -295,26 +301,39 @@ static bool broken; /* a step has failed: the model no longer knows what is ther
 		}                                                                              \
 	} while (0)
 
+#define STEP(cond, what, ...)                                             \
+	do {                                                              \
+		if (!(cond)) {                                            \
+			broken = true;                                    \
+			test_fail(__FILE__, __LINE__, what, __VA_ARGS__); \
+			return;                                           \
+		}                                                         \
+	} while (0)
+
 /*
  * Let call fail at its first table, at its second, and so on until it does not: each time nothing
  * may have changed. As many tables are asked for as are made.
  */
-#define STEP_UNWINDS(call)                                  \
-	do {                                                \
-		u64 n_, before_ = live;                     \
-		int error_;                                 \
-		for (n_ = 0;; n_++) {                       \
-			fail_at = n_ + 1;                   \
-			error_ = (call);                    \
-			if (error_ != -ENOMEM)              \
-				break;                      \
-			STEP_EQ(fail_at, 0);                \
-			STEP_EQ(live, before_);             \
-			STEP_EQ(n_ != 1 || agrees(), true); \
-		}                                           \
-		fail_at = 0;                                \
-		STEP_EQ(error_, 0);                         \
-		STEP_EQ(n_, live - before_);                \
+#define STEP_UNWINDS(call)                                                                         \
+	do {                                                                                       \
+		u64 n_, before_ = live;                                                            \
+		int error_;                                                                        \
+		for (n_ = 0;; n_++) {                                                              \
+			fail_at = n_ + 1;                                                          \
+			error_ = (call);                                                           \
+			if (error_ != -ENOMEM)                                                     \
+				break;                                                             \
+			STEP(fail_at == 0, #call, "was -ENOMEM, but it got all it asked for");     \
+			STEP(live == before_, #call,                                               \
+			     "failed at table %lu: %lu tables were taken before, now %lu", n_ + 1, \
+			     before_, live);                                                       \
+			STEP_EQ(n_ != 1 || agrees(), true);                                        \
+		}                                                                                  \
+		fail_at = 0;                                                                       \
+		STEP(error_ == 0, #call, "was %d, expected 0, after %lu times -ENOMEM", error_,    \
+		     n_);                                                                          \
+		STEP(n_ == live - before_, #call, "made %lu tables, but asked for %lu",            \
+		     live - before_, n_);                                                          \
 	} while (0)
 
 /* Tables of 4 KiB entries in the range: there the leaves will be small. */
@@ -503,6 +522,234 @@ TEST(pagetable, model_4_levels)
 TEST(pagetable, model_5_levels)
 {
 	compare_with_model(5);
+}
+
+/* Tables laid by hand, down to this level: what is met there does not hang on pt_map(). The slot. */
+static pte_t *by_hand(vaddr_t va, int level, pte_t pte)
+{
+	pte_t *table = pt.root, *entry, *next;
+
+	for (int at = pt.levels;; at--) {
+		entry = &table[level_index(va, at)];
+		if (at == level)
+			break;
+		if (pte_none(*entry)) {
+			next = counting.get();
+			BUG_ON(!next);
+			pte_set(entry, pte_make_table(virt_to_phys(next)));
+		}
+		table = phys_to_virt(pte_paddr(*entry, at));
+	}
+	if (!pte_none(pte))
+		pte_set(entry, pte);
+	return entry;
+}
+
+static const pte_t nothing;
+
+#define EXPECT_WALK(va, stop, slot, level)                         \
+	do {                                                       \
+		int reached = 0;                                   \
+		EXPECT_EQ(pt_walk(&pt, va, stop, &reached), slot); \
+		EXPECT_EQ(reached, level);                         \
+	} while (0)
+
+static void walk_by_hand(int levels, vaddr_t va)
+{
+	begin(levels);
+	by_hand(va, 1, pte_make_leaf(paddr(0x1234000), 1, PAGE_KERNEL));
+	for (int stop = 1; stop <= levels; stop++)
+		EXPECT_WALK(va + 0xabc, stop, by_hand(va, stop, nothing), stop);
+	for (int level = 1; level <= levels; level++) { /* the slot beside ours is empty */
+		vaddr_t beside = va ^ level_bytes(level);
+
+		EXPECT_WALK(beside, 1, by_hand(beside, level, nothing), level);
+	}
+	for (int level = 2; level <= 3; level++) {
+		vaddr_t large = va ^ level_bytes(level);
+		pte_t *slot = by_hand(large, level, pte_make_leaf(paddr(0), level, PAGE_KERNEL));
+
+		EXPECT_WALK(large, 1, slot, level);
+		EXPECT_WALK(large, level, slot, level);
+		EXPECT_WALK(large, level + 1, by_hand(large, level + 1, nothing), level + 1);
+	}
+	EXPECT_EQ(live, levels - 1);
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, walk)
+{
+	walk_by_hand(4, 0xffff923456789000);
+	if (!test_failed())
+		walk_by_hand(5, 0xff23456789abc000);
+}
+
+#define EXPECT_LEAF(at, level_, pa_, prot_)                                      \
+	do {                                                                     \
+		struct mapping m;                                                \
+		EXPECT(pt_lookup(&pt, at, &m));                                  \
+		EXPECT_EQ(m.level, level_);                                      \
+		EXPECT_EQ(m.bytes, level_bytes(level_));                         \
+		EXPECT_EQ(m.va, ALIGN_DOWN((vaddr_t)(at), level_bytes(level_))); \
+		EXPECT_EQ(m.pa.v, pa_);                                          \
+		EXPECT_EQ(m.prot, prot_);                                        \
+	} while (0)
+
+static bool is_mapped(vaddr_t va)
+{
+	struct mapping m;
+
+	return pt_lookup(&pt, va, &m);
+}
+
+TEST(pagetable, lookup)
+{
+	const vaddr_t va = 0xffff923456789000;
+
+	begin(4);
+	EXPECT(!is_mapped(va));
+	by_hand(va, 1, pte_make_leaf(paddr(0x1234000), 1, PAGE_KERNEL_RO));
+	by_hand(va ^ 2 * MiB, 2, pte_make_leaf(paddr(6 * MiB), 2, PAGE_KERNEL_ROX));
+	by_hand(va ^ GiB, 3, pte_make_leaf(paddr(3 * GiB), 3, PAGE_KERNEL));
+	by_hand(va ^ 2 * PAGE_SIZE, 1, pte_make_note(0x5678));
+	EXPECT_LEAF(va, 1, 0x1234000, PAGE_KERNEL_RO);
+	EXPECT_LEAF(va + 0xfff, 1, 0x1234000, PAGE_KERNEL_RO);
+	EXPECT_LEAF(va ^ 2 * MiB, 2, 6 * MiB, PAGE_KERNEL_ROX);
+	EXPECT_LEAF(va ^ GiB, 3, 3 * GiB, PAGE_KERNEL);
+	EXPECT(!is_mapped(va ^ PAGE_SIZE));	/* nothing is there */
+	EXPECT(!is_mapped(va ^ 2 * PAGE_SIZE)); /* a note */
+	EXPECT(!is_mapped(va ^ 1ul << 48));	/* not canonical: no CPU translates it */
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, map_one_page)
+{
+	const vaddr_t va = 0xffff900000400000;
+
+	begin(4);
+	EXPECT_EQ(pt_map(&pt, va, paddr(0x5000), 1, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 3);
+	EXPECT_LEAF(va, 1, 0x5000, PAGE_KERNEL);
+	EXPECT(!is_mapped(va - PAGE_SIZE) && !is_mapped(va + PAGE_SIZE));
+	EXPECT_EQ(pt_map(&pt, va + PAGE_SIZE, paddr(0x9000), 1, PAGE_KERNEL_ROX), 0);
+	EXPECT_EQ(live, 3); /* its tables are there */
+	EXPECT_LEAF(va + PAGE_SIZE, 1, 0x9000, PAGE_KERNEL_ROX);
+	EXPECT_LEAF(va, 1, 0x5000, PAGE_KERNEL);
+	EXPECT_EQ(pt_map(&pt, va - PAGE_SIZE, paddr(0x20000), 2, PAGE_KERNEL), -EEXIST);
+	EXPECT(!is_mapped(va - PAGE_SIZE));
+	EXPECT_LEAF(va, 1, 0x5000, PAGE_KERNEL);
+	EXPECT_EQ(live, 3);
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, map_in_large_leaves)
+{
+	begin(4);
+	/* A page before and one behind two large ones: two more tables, for those. */
+	EXPECT_EQ(pt_map(&pt, 2 * MiB - PAGE_SIZE, paddr(GiB + 2 * MiB - PAGE_SIZE), 1026,
+			 PAGE_KERNEL),
+		  0);
+	EXPECT_LEAF(2 * MiB - PAGE_SIZE, 1, GiB + 2 * MiB - PAGE_SIZE, PAGE_KERNEL);
+	EXPECT_LEAF(2 * MiB, 2, GiB + 2 * MiB, PAGE_KERNEL);
+	EXPECT_LEAF(4 * MiB, 2, GiB + 4 * MiB, PAGE_KERNEL);
+	EXPECT_LEAF(6 * MiB, 1, GiB + 6 * MiB, PAGE_KERNEL);
+	EXPECT(!is_mapped(6 * MiB + PAGE_SIZE));
+	EXPECT_EQ(live, 4);
+	/* Large enough, but its frames begin in the middle of a large frame. */
+	EXPECT_EQ(pt_map(&pt, 16 * MiB, paddr(PAGE_SIZE), 512, PAGE_KERNEL), 0);
+	EXPECT_LEAF(16 * MiB, 1, PAGE_SIZE, PAGE_KERNEL);
+	EXPECT_LEAF(18 * MiB - 1, 1, 2 * MiB, PAGE_KERNEL);
+	EXPECT_EQ(live, 5);
+	/* Two that fit just so. */
+	EXPECT_EQ(pt_map(&pt, 20 * MiB, paddr(40 * MiB), 1024, PAGE_KERNEL), 0);
+	EXPECT_LEAF(20 * MiB, 2, 40 * MiB, PAGE_KERNEL);
+	EXPECT_LEAF(24 * MiB - 1, 2, 42 * MiB, PAGE_KERNEL);
+	EXPECT(!is_mapped(24 * MiB));
+	EXPECT_EQ(live, 5);
+	/* 1 GiB in one entry, and one page more. */
+	EXPECT_EQ(pt_map(&pt, 2 * GiB, paddr(4 * GiB), 512 * 512 + 1, PAGE_KERNEL_RO), 0);
+	EXPECT_LEAF(2 * GiB, 3, 4 * GiB, PAGE_KERNEL_RO);
+	EXPECT_LEAF(3 * GiB, 1, 5 * GiB, PAGE_KERNEL_RO);
+	EXPECT(!is_mapped(3 * GiB + PAGE_SIZE));
+	EXPECT_EQ(live, 7);
+	EXPECT_EQ(end(), 0);
+}
+
+/* The n-th request for a table fails, for every n: then nothing is as if it had been tried. */
+TEST(pagetable, all_or_nothing)
+{
+	const vaddr_t va = 4 * GiB - 2 * PAGE_SIZE;
+
+	begin(4);
+	for (u64 n = 1; n <= 5; n++) { /* PDPT; PD and PT before 4 GiB; PD and PT behind it */
+		fail_at = n;
+		EXPECT_EQ(pt_map(&pt, va, paddr(0x10000), 3, PAGE_KERNEL), -ENOMEM);
+		EXPECT_EQ(fail_at, 0);
+		EXPECT_EQ(live, 0); /* those that were to be had are given back */
+		EXPECT_EQ(pt_count_tables(&pt), 1);
+	}
+	EXPECT_EQ(pt_map(&pt, va, paddr(0x10000), 3, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 5);
+	EXPECT_EQ(pt_map(&pt, 8 * GiB, paddr(8 * GiB), GiB / PAGE_SIZE, PAGE_KERNEL), 0);
+	for (u64 n = 1; n <= 2; n++) { /* to split it takes a PD and a PT */
+		fail_at = n;
+		EXPECT_EQ(pt_protect(&pt, 8 * GiB, 1, PAGE_KERNEL_RO), -ENOMEM);
+		EXPECT_EQ(live, 5);
+		EXPECT_LEAF(8 * GiB, 3, 8 * GiB, PAGE_KERNEL);
+	}
+	EXPECT_EQ(pt_protect(&pt, 8 * GiB, 1, PAGE_KERNEL_RO), 0);
+	EXPECT_EQ(live, 7);
+	EXPECT_EQ(end(), 0);
+}
+
+TEST(pagetable, protect_and_unmap)
+{
+	const vaddr_t va = 0xffff900000400000;
+
+	begin(4);
+	EXPECT_EQ(pt_map(&pt, va, paddr(0x10000), 4, PAGE_KERNEL), 0);
+	EXPECT_EQ(pt_protect(&pt, va + PAGE_SIZE, 2, PAGE_KERNEL_RO), 0);
+	for (u64 i = 0; i < 4; i++)
+		EXPECT_LEAF(va + i * PAGE_SIZE, 1, 0x10000 + i * PAGE_SIZE,
+			    i == 1 || i == 2 ? PAGE_KERNEL_RO : PAGE_KERNEL);
+	EXPECT_EQ(pt_protect(&pt, va + 2 * PAGE_SIZE, 1, PAGE_NONE), 0);
+	EXPECT(is_mapped(va + PAGE_SIZE) && is_mapped(va + 3 * PAGE_SIZE));
+	EXPECT(!is_mapped(va + 2 * PAGE_SIZE));
+	EXPECT_EQ(pte_get(by_hand(va + 2 * PAGE_SIZE, 1, nothing)).v, 0);
+	EXPECT_EQ(live, 3); /* unmapping gives no table back */
+	/* A hole in the range: an error, and the pages before the hole are as they were. */
+	EXPECT_EQ(pt_protect(&pt, va, 4, PAGE_KERNEL_ROX), -ENOENT);
+	EXPECT_EQ(pt_protect(&pt, va, 4, PAGE_NONE), -ENOENT);
+	EXPECT_LEAF(va, 1, 0x10000, PAGE_KERNEL);
+	EXPECT_LEAF(va + 3 * PAGE_SIZE, 1, 0x13000, PAGE_KERNEL);
+	EXPECT_EQ(end(), 0);
+}
+
+/* As when areas are freed. Two tables of 4 KiB entries, side by side under one PD. */
+TEST(pagetable, prune)
+{
+	const vaddr_t a = GiB, b = GiB + 2 * MiB;
+
+	begin(4);
+	gone_empty = gone_full = 0;
+	EXPECT_EQ(pt_map(&pt, a, paddr(0x10000), 1, PAGE_KERNEL), 0);
+	EXPECT_EQ(pt_map(&pt, b, paddr(0x20000), 1, PAGE_KERNEL), 0);
+	EXPECT_EQ(live, 4);
+	EXPECT_EQ(pt_protect(&pt, a, 1, PAGE_NONE), 0);
+	pt_prune(&pt, a, 1, 0, b - PAGE_SIZE, gone); /* its table's last entry may be in use */
+	EXPECT_EQ(gone_empty + gone_full, 0);
+	pt_prune(&pt, a + PAGE_SIZE, 1, a + PAGE_SIZE, b, gone); /* or its first */
+	EXPECT_EQ(gone_empty + gone_full, 0);
+	pt_prune(&pt, a, 1, 0, b, gone); /* the table goes; the PD leads to b, too */
+	EXPECT_EQ(gone_empty + gone_full, 1);
+	EXPECT_EQ(pte_get(by_hand(a, 2, nothing)).v, 0);
+	EXPECT_LEAF(b, 1, 0x20000, PAGE_KERNEL);
+	EXPECT_EQ(pt_protect(&pt, b, 1, PAGE_NONE), 0);
+	pt_prune(&pt, b, 1, 0, 512 * GiB, gone); /* PT, PD, PDPT, each empty when it goes */
+	EXPECT_EQ(gone_full, 0);
+	EXPECT_EQ(gone_empty, 4);
+	EXPECT_EQ(pt_count_tables(&pt), 1);
+	EXPECT_EQ(end(), 0);
 }
 
 /* One leaf of 1 GiB, split inside: the translations stay, and the tables are as many as needed. */

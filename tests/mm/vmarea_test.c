@@ -138,6 +138,60 @@ TEST(vmarea, alignment_and_limits)
 	destroy();
 }
 
+/* Before each area lies a page that belongs to it and is not given out; behind the last one, too. */
+TEST(vmarea, guards)
+{
+	vaddr_t va, other;
+
+	EXPECT_EQ(vmwindow_init(&w, START, START + 8 * PAGE_SIZE), 0);
+	EXPECT_EQ(w.pages_free, 7); /* the last is nobody's */
+	EXPECT_EQ(vmarea_alloc(&w, 2, PAGE_SIZE, START, END, &va), 0);
+	EXPECT_EQ(va, START + PAGE_SIZE);
+	EXPECT_EQ(w.pages_free, 4);
+	EXPECT_EQ(vmarea_alloc(&w, 4, PAGE_SIZE, START, END, &other), -ENOSPC);
+	EXPECT_EQ(vmarea_alloc(&w, 3, PAGE_SIZE, START, END, &other), 0);
+	EXPECT_EQ(other, va + 3 * PAGE_SIZE);
+	EXPECT_EQ(w.pages_free, 0);
+	EXPECT_EQ(w.nr_used, 2);
+	EXPECT(sound());
+	free_range(va, 2);
+	EXPECT_EQ(w.pages_free, 3);
+	EXPECT_EQ(vmarea_alloc(&w, 3, PAGE_SIZE, START, END, &va), -ENOSPC);
+	free_range(other, 3);
+	EXPECT_EQ(w.pages_free, 7);
+	EXPECT(sound());
+	destroy();
+}
+
+/* The free range around what was freed is told: whose page tables may go hangs on it. */
+TEST(vmarea, what_is_free_around)
+{
+	vaddr_t va[4], lo, hi;
+
+	EXPECT_EQ(vmwindow_init(&w, START, START + 21 * PAGE_SIZE), 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(va); i++) /* 5 pages each, with the guard: all 20 */
+		EXPECT_EQ(vmarea_alloc(&w, 4, PAGE_SIZE, START, END, &va[i]), 0);
+	EXPECT(!vmwindow_is_free(&w, START, END));
+	vmarea_free(&w, va[1], 4, &lo, &hi); /* between two that are in use */
+	EXPECT_EQ(lo, START + 5 * PAGE_SIZE);
+	EXPECT_EQ(hi, START + 10 * PAGE_SIZE);
+	EXPECT(vmwindow_is_free(&w, hi - PAGE_SIZE, hi));
+	EXPECT(!vmwindow_is_free(&w, hi, END) && !vmwindow_is_free(&w, START, lo));
+	vmarea_free(&w, va[3], 4, &lo, &hi); /* the last: up to the page that is nobody's */
+	EXPECT_EQ(lo, START + 15 * PAGE_SIZE);
+	EXPECT_EQ(hi, START + 20 * PAGE_SIZE);
+	EXPECT_EQ(ranges_in(w.free), 2);
+	vmarea_free(&w, va[2], 4, &lo, &hi); /* what is free before it and behind it is one now */
+	EXPECT_EQ(lo, START + 5 * PAGE_SIZE);
+	EXPECT_EQ(hi, START + 20 * PAGE_SIZE);
+	EXPECT_EQ(ranges_in(w.free), 1);
+	vmarea_free(&w, va[0], 4, &lo, &hi);
+	EXPECT_EQ(lo, START);
+	EXPECT_EQ(hi, START + 20 * PAGE_SIZE);
+	EXPECT(sound());
+	destroy();
+}
+
 /* A gap that fits only because it happens to be aligned must be found, too. */
 TEST(vmarea, exact_aligned_gap)
 {
