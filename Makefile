@@ -180,6 +180,7 @@ labs-count: tools-are-here ## how many instructions each test takes: labs/suppor
 
 .PHONY: labs-check
 labs-check: tools-are-here ## prove the labs: starter, solution, each wrong solution; LAB=n, WRONG=name
+	$(Q)[ ! -e lab.toml ] || { echo 'labs-check: only Tessera'"'"'s own tree has wrong solutions to check by'; exit 1; }
 	$(Q)LAB='$(LAB)' WRONG='$(WRONG)' tools/labs/check.py
 
 .PHONY: deps

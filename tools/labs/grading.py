@@ -54,7 +54,7 @@ def cpus_here():
 
 def environment():
     """For make and what it runs: without what a make around us left there."""
-    ours = "MFLAGS KERNEL ISO APPEND CHECK KASAN UBSAN BOOT RUNDIR TEST LAB V FLAGS SOURCES".split()
+    ours = "MFLAGS WERROR KERNEL ISO APPEND CHECK KASAN UBSAN BOOT RUNDIR TEST LAB V FLAGS SOURCES".split()
     return {name: value for name, value in os.environ.items() if not name.startswith("MAKE") and name not in ours}
 
 
