@@ -282,8 +282,8 @@ def regrade(*words, **variables):
 
 
 def test_wrong_use_is_told():
-    for words, says in (((1,), "submissions"), ((99, "x"), "there is no lab '99'"), ((1, "nobody-there"), "nobody-there is not there"),
-                        ((1, "a", "b", "--name", "x"), "for one submission"), ((1, "x", "--pristine", "/"), "is not a tree of lab 1"),
+    for words, says in (((1,), "submissions"), ((99, __file__), "there is no lab '99'"), ((1, "nobody-there"), "nobody-there is not there"),
+                        ((1, "a", "b", "--name", "x"), "for one submission"), ((1, __file__, "--pristine", "/"), "is not a tree of lab 1"),
                         (("csv",), "no CSV files")):
         done = regrade(*words)
         assert done.returncode == 2 and says in done.stderr and "Traceback" not in done.stderr, done.stderr
