@@ -34,7 +34,7 @@ def take(machine):
     machine.command("purge")
     machine.command(f"vfree {made['freed']:x}")
     lines = {line: machine.command(line).splitlines() for line in (
-        "map", "map 0 ffffffffffffffff", "layout", f"map {made['area'] + 5 * PAGE:x}", f"alias {frames[1]}", "alias 100000",
+        "map", "map 0 ffffffffffffffff", "layout", f"map {made['area'] + 5 * PAGE:x}", f"map {made['area'] - 1:x}", f"alias {frames[1]}", "alias 100000",
         f"map {made['area']:x} {made['huge'] + 3 * LARGE:x}")}
     places = [*made.values(), *(va - PAGE for va in made.values()), made["area"] + 0x4567, made["huge"] + 0x345678,
               made["area"] + 16 * PAGE, 0, 0x1234567890123456, 0xFFFFFFFF80100000, TOP, made["large"] + (3 << 20)]
@@ -83,6 +83,7 @@ def test_each_is_the_kernels_map(seen):
 def test_an_area_by_any_address_in_it(seen):
     area = seen.made["area"]
     assert seen.mm(f"map {area + 5 * PAGE + 8:#x} each") == seen.lines[f"map {area + 5 * PAGE:x}"]
+    assert seen.mm(f"map {area - 1:#x} each") == seen.lines[f"map {area - 1:x}"], "by its guard, too"
     assert seen.mm(f"map {area:#x} {seen.made['huge'] + 3 * LARGE:#x} each") == \
         seen.lines[f"map {area:x} {seen.made['huge'] + 3 * LARGE:x}"]
 

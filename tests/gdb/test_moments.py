@@ -157,7 +157,7 @@ def test_from_a_core(debug, la57):
     machine.attach()
     assert machine.qmp("dump-guest-memory", paging=False, protocol=f"file:{core}") == {}
     lines = ["map all each", "map all gaps", "layout", f"walk {va + 5:#x}", "walk 0", "alias 0x100000", f"map {va:#x}",
-             f"step {va + 5:#x}"]
+             f"step {va + 5:#x}", 'find "ran off the area"']
     alive = [machine.mm(line) for line in lines]
     pa = value(machine, f"$pa({va:#x})")
     machine.qmp("quit")
@@ -217,3 +217,44 @@ def test_a_reserved_bit(debug):
     assert "is not mapped" in machine.gdb(f"output $pa({va:#x})")
     assert "A reserved bit is set" in machine.mm(f"step {va:#x}")[-1]
     machine.gdb(f"set var *(unsigned long *){at:#x} &= ~0x10000")
+
+
+def test_spoilt_tables(debug):
+    """Tables that lead to tables that lead to tables: nobody waits for the end of it."""
+    machine = debug()
+    va = [int(machine.run("vmalloc 4K")[1][0]["va"], 16) for _ in range(3)]
+    machine.attach()
+    frames = [value(machine, f"$pa({at:#x})") for at in va]
+    for at, below in zip(va, frames[1:] + [0]):
+        machine.gdb(f"python gdb.selected_inferior().write_memory({at:#x}, ({below} | 3).to_bytes(8, 'little') * 512)")
+    top = value(machine, "(unsigned long)kernel_pt.root")
+    machine.gdb(f"set var *(unsigned long *)({top:#x} + 8 * 300) = {frames[0]} | 3")
+    machine.gdb("python paging.MOST_TABLES = 5000")
+    for line in ("map all each", "map", "layout", "alias 0", "find 1"):
+        text = machine.mm(line)
+        assert len(text) == 1 and ": more than 5000 page tables: those that lead to 0x" in text[0], line
+    assert machine.mm(f"walk {va[0]:#x}")[-1].endswith("inside"), "the window's tables are sound"
+    window = value(machine, "address_map.vmalloc_start") >> 39 & 511
+    machine.gdb(f"set var *(unsigned long *)({top:#x} + 8 * {window + 1}) = {frames[0]} | 3")
+    assert "  note   more than 5000 page tables" in machine.mm(f"walk {va[0]:#x}")[-1]
+
+
+def test_a_table_where_no_ram_is(debug):
+    machine = debug()
+    va = int(machine.run("vmalloc 4K")[1][0]["va"], 16)
+    machine.attach()
+    at = steps_of(machine.mm(f"walk {va:#x}"))[-2][2] + 0xFFFF888000000000
+    held = value(machine, f"*(unsigned long *){at:#x}")
+    machine.gdb(f"set var *(unsigned long *){at:#x} = 0x76543210003")
+    assert "  note   0x76543210000 is no RAM: what is read there means nothing" in machine.mm(f"walk {va:#x}")
+    machine.gdb(f"set var *(unsigned long *){at:#x} = {held:#x}")
+    assert "no RAM" not in "".join(machine.mm(f"walk {va:#x}"))
+
+
+def test_while_it_runs(debug):
+    machine = debug()
+    machine.attach()
+    machine.gdb("set non-stop off", "continue &")
+    text = machine.gdb("mm walk 0")
+    assert text.startswith("mm walk: ") and "running" in text, text
+    machine.gdb("interrupt")

@@ -34,6 +34,7 @@ def choose(command, text, own=(), default="window"):
     """The Choice that a command's arguments make. own: further words that it knows; default: without any range."""
     text, tables = command.tables(text)
     tables = tables or machine.tables()
+    paging.count_tables(phys, *tables)
     numbers, ranges, filters, mine = [], [], [], set()
     for word in gdb.string_to_argv(text):
         if word in RANGES:
@@ -70,7 +71,7 @@ def wanted_range(places, numbers, name):
     if len(numbers) == 2:
         return tuple(numbers)
     if numbers:
-        area = places.area_at(numbers[0])
+        area = places.holding(numbers[0])
         return (area.start, words.area_end(area) - 1) if area else (numbers[0], numbers[0])
     if name == "all":
         return 0, paging.TOP

@@ -72,7 +72,7 @@ class Command(gdb.Command):
     def invoke(self, argument, from_tty):
         try:
             self.run(argument.strip())
-        except (gdb.MemoryError, paging.Spoilt) as problem:
+        except (gdb.error, paging.Spoilt) as problem:
             raise Problem(f"mm {self.name}: {problem}") from problem
 
     def run(self, text):
@@ -155,7 +155,7 @@ def integer(value):
 
 def is_terminal():
     """Does somebody sit there? Then output comes page by page, and `mm step` waits for a key."""
-    return sys.__stdin__ is not None and os.isatty(0) and os.isatty(1) and gdb.parameter("height") != 0
+    return sys.__stdin__ is not None and os.isatty(0) and os.isatty(1) and bool(gdb.parameter("height"))
 
 
 def write(lines):

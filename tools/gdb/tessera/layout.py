@@ -38,6 +38,7 @@ Layout()
 
 def report(root, levels):
     """The lines of `mm layout`."""
+    tables = paging.count_tables(phys, root, levels)
     plan = whole_plan()
     use = [Counter() for _ in plan]
     may = [None] * len(plan)
@@ -49,7 +50,6 @@ def report(root, levels):
             use[at][leaf.bytes] += hi - lo
             may[at] = may[at] or words.may(leaf.value)
             at += 1
-    tables = sum(1 for _ in paging.tables(phys, root, levels))
     return [HEAD, *map(row, plan, may, use),
             f"page tables: {words.number(tables, 'frame')}, {words.size(tables * 4096)}; the top one lies at {root:#x}"]
 
@@ -86,12 +86,17 @@ def fixed_ranges():
             Range("vmemmap", vmemmap, vmemmap + (frames * 16 + 4095 & -4096))]
 
 
-def ram_frames():
-    """Frames up to the end of RAM, as the kernel knows it."""
+def ram_ranges():
+    """(start, end) of physical RAM, as the kernel knows it; empty before mm_init() has a memory map."""
     memmap = machine.variable("memmap")
     first, last = (int(gdb.parse_and_eval(name)) for name in RAM_TYPES)
-    ranges = [memmap["range"][i] for i in range(int(memmap["nr"]))]
-    return max([int(r["end"]) for r in ranges if first <= int(r["type"]) <= last], default=BOOT_MAPPED) >> 12
+    ranges = [memmap["range"][i] for i in range(min(int(memmap["nr"]), memmap["range"].type.range()[1] + 1))]
+    return [(int(r["start"]), int(r["end"])) for r in ranges if first <= int(r["type"]) <= last]
+
+
+def ram_frames():
+    """Frames up to the end of RAM."""
+    return max((end for _, end in ram_ranges()), default=BOOT_MAPPED) >> 12
 
 
 def image_sections():
@@ -160,7 +165,10 @@ def find_areas(root, levels, window):
 
 def about(va, tables=None):
     """Lines that say what va belongs to: range and area, as the kernel's fault report does."""
-    places = Places(tables)
+    try:
+        places = Places(tables)
+    except paging.Spoilt as problem:
+        return [f"  note   {problem}"]
     r, area = places.range_at(va), places.near(va)
     lines = [f"  range  {r.name} 0x{r.start:x}-0x{r.end - 1:x}, then {places.range_at(r.end & paging.TOP).name}"]
     if area:

@@ -15,7 +15,7 @@ class Map(Command):
 
 mm map [VA [LAST] | all | window | direct | vmemmap | image] [each | pieces | frames] [gaps] [FILTER...] [root=TABLE [levels=4|5]]
 
-Without an address the vmalloc window. VA: the area it lies in, or its page; VA LAST: from one to the other.
+Without an address the vmalloc window. VA: the area it lies in (its guard counts), or its page; VA LAST: from one to the other.
 A row is a run: pages of one size, side by side, of one area or range, with the same rights. "pieces" says in how many
 pieces of physical memory they lie. Another view:
 
@@ -139,6 +139,7 @@ Alias()
 def aliases(pa):
     """The lines of `mm alias`."""
     tables = machine.tables()
+    paging.count_tables(phys, *tables)
     places, count = Places(tables), 0
     yield words.MAP_HEAD
     for leaf in paging.leaves(phys, *tables):

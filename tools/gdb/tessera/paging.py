@@ -21,7 +21,7 @@ ADDRESS = 0x000FFFFFFFFFF000
 X = 1  # in rights: NX turned round; it shares no bit with W and U
 ALL_RIGHTS = W | U | X
 TOP = (1 << 64) - 1
-MOST_TABLES = 1 << 17  # 512 MiB of them: more than that are spoilt ones, that lead all over memory
+MOST_TABLES = 1 << 16  # 256 MiB of them: more are spoilt ones, which lead all over memory
 NAMES = "?", "PT", "PD", "PDPT", "PML4", "PML5"
 RIGHTS = ["r" + "-w"[bool(n & W)] + "-x"[n & X] + ("u" if n & U else "") for n in range(8)]
 
@@ -149,6 +149,11 @@ def entries(phys, root, levels, lo=0, hi=TOP):
     """Every Entry that serves anything in [lo, hi] and does not lead to a table: leaves, and notes (not present,
     but not all zero). In rising order of addresses."""
     return Scan(phys, levels, lo, hi).entries(root & ADDRESS, levels, 0, ALL_RIGHTS)
+
+
+def count_tables(phys, root, levels):
+    """How many there are, in all; Spoilt if they cannot be meant so: better before a million rows than behind them."""
+    return sum(1 for _ in tables(phys, root, levels))
 
 
 def clip(va, levels, up=True):

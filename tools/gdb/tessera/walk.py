@@ -4,7 +4,7 @@ import gdb
 
 from . import machine, paging, words
 from .command import Command, integer, write
-from .layout import about
+from .layout import about, ram_ranges
 from .machine import Problem, phys
 
 HEAD = "  table index  bits   entry at       holds               bits set        which is"
@@ -45,7 +45,14 @@ def report(va, tables):
     lines = [f"{va:#x}: {levels} levels, from {where(root)}"]
     if not paging.canonical(va, levels):
         lines += ["  not canonical: the CPU refuses it without this walk of its lower bits"]
-    return lines + [HEAD] + [line(step) for step in steps] + outcome(va, steps, levels) + about(va, tables)
+    return lines + [HEAD] + [line(step) for step in steps] + no_ram(steps) + outcome(va, steps, levels) + about(va, tables)
+
+
+def no_ram(steps):
+    """A line for a table that lies where the kernel knows of no RAM."""
+    ram = ram_ranges()
+    return [f"  note   {step.at & -4096:#x} is no RAM: what is read there means nothing" for step in steps
+            if ram and not any(start <= step.at < end for start, end in ram)]
 
 
 def where(root):

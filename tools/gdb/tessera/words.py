@@ -4,6 +4,7 @@ The kernel says them on COM1, gdb here; a test compares both on the same stopped
 there and here, together.
 """
 
+import re
 from collections import namedtuple
 
 import gdb
@@ -37,30 +38,12 @@ def number(count, what):
 
 
 def code(address):
-    """A code address as name+0x41, as the kernel's %pS."""
-    try:
-        block = gdb.block_for_pc(address)
-    except gdb.error:
-        block = None
-    while block and not (block.function and not is_inlined(block)):
-        block = block.superblock
-    if block:
-        return f"{block.function.print_name}+{address - block.start:#x}"
-    return symbol_text(address)
-
-
-def is_inlined(block):
-    return block.superblock is not None and block.superblock.function is not None or \
-        (block.superblock is not None and not block.superblock.is_static and not block.superblock.is_global)
-
-
-def symbol_text(address):
-    """By the linker's symbols, for code without debug information: name+0x0, or the number."""
-    text = gdb.execute(f"info symbol {address:#x}", to_string=True).split(" in section ")[0].strip()
-    if text.startswith("No symbol"):
-        return f"{address:#x}"
-    name, _, offset = text.partition(" + ")
-    return f"{name}+{int(offset or 0):#x}"
+    """A code address as name+0x41, as the kernel's %pS: by the linker's symbols, and only inside text."""
+    if machine.symbol("__text_start") <= address < machine.symbol("__text_end"):
+        found = re.match(r"(\S+)(?: \+ (\d+))? in section", gdb.execute(f"info symbol {address:#x}", to_string=True))
+        if found:
+            return f"{found[1]}+{int(found[2] or 0):#x}"
+    return f"{address:#x}"
 
 
 def kind_name(kind):
