@@ -13,7 +13,6 @@ import pytest
 import readers
 from debugger import Debugged
 from readers import LARGE, PAGE, Leaf
-from tessera import paging
 
 SHAPES = {"4-levels": {"MEM": "64M"}, "5-levels": {"LA57": 1, "MEM": "100M"}, "small-pages": {"CPU": "qemu64", "MEM": "64M"}}
 TOP = (1 << 64) - 1

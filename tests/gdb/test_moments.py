@@ -206,6 +206,21 @@ def test_memory_changed_by_gdb_is_seen(debug):
     machine.gdb(f"set var *(unsigned long *){at:#x} = {held:#x}")
 
 
+def test_a_right_that_a_table_takes_away(debug):
+    """What the leaf grants is not all: the kernel never does this, but a bug may."""
+    machine = debug()
+    va = int(machine.run("vmalloc 16K")[1][0]["va"], 16)
+    machine.attach()
+    at = steps_of(machine.mm(f"walk {va:#x}"))[-2][2] + 0xFFFF888000000000
+    machine.gdb(f"set var *(unsigned long *){at:#x} &= ~2ul")
+    assert "  may    r--: not written by PD; not executed by PT" in machine.mm(f"walk {va:#x}")
+    assert {leaf.prot for leaf in leaves_of(machine.mm(f"map {va:#x} each"))} == {"r--"}
+    assert machine.mm(f"map {va:#x} w")[-1] == "0 mappings in 0 runs, 0 B"
+    assert " 4 KiB       4 " in machine.mm(f"map {va:#x} r--")[1]
+    assert "  r--  vmalloc " in "".join(machine.mm("layout"))
+    machine.gdb(f"set var *(unsigned long *){at:#x} |= 2")
+
+
 def test_a_reserved_bit(debug):
     """The CPU faults where it meets one: the walk ends there, and says so."""
     machine = debug()

@@ -48,7 +48,7 @@ def report(root, levels):
         while at < len(plan) and plan[at].start < leaf.va + leaf.bytes:
             lo, hi = max(leaf.va, plan[at].start), min(leaf.va + leaf.bytes, plan[at].end)
             use[at][leaf.bytes] += hi - lo
-            may[at] = may[at] or words.may(leaf.value)
+            may[at] = may[at] or paging.RIGHTS[leaf.rights]
             at += 1
     return [HEAD, *map(row, plan, may, use),
             f"page tables: {words.number(tables, 'frame')}, {words.size(tables * 4096)}; the top one lies at {root:#x}"]

@@ -15,7 +15,8 @@ class Map(Command):
 
 mm map [VA [LAST] | all | window | direct | vmemmap | image] [each | pieces | frames] [gaps] [FILTER...] [root=TABLE [levels=4|5]]
 
-Without an address the vmalloc window. VA: the area it lies in (its guard counts), or its page; VA LAST: from one to the other.
+Without an address the vmalloc window. VA: the area it lies in (its guard counts), or its page; VA LAST: from one to the
+other.
 A row is a run: pages of one size, side by side, of one area or range, with the same rights. "pieces" says in how many
 pieces of physical memory they lie. Another view:
 
@@ -84,9 +85,9 @@ def table(things, places, each):
 
 
 def page_row(leaf, before, places):
-    """As the kernel's show_map(); before: the physical address in the row above."""
+    """As the kernel's show_map(), but rights are what all levels grant; before: the physical address in the row above."""
     gap = "-" if before is None else f"{leaf.pa - before >> 12:+d}"
-    return (f"0x{leaf.va:016x} 0x{leaf.pa:011x} {words.size(leaf.bytes)} {words.may(leaf.value)} {gap:>8} "
+    return (f"0x{leaf.va:016x} 0x{leaf.pa:011x} {words.size(leaf.bytes)} {paging.RIGHTS[leaf.rights]} {gap:>8} "
             f"{places.of(leaf.va, leaf.value)}")
 
 
