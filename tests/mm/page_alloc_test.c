@@ -201,6 +201,29 @@ TEST(page_alloc, shrinkers)
 	__free_pages(granted, 0);
 }
 
+/* kvmalloc does not wait for a block that vmalloc can do without; for one page there is only kmalloc. */
+TEST(page_alloc, shrinkers_for_kvmalloc)
+{
+	struct kmem_cache *cache = kmem_cache_create("test-shrink", 512, 0);
+	struct page_list list = { 0, 0 };
+	void *object, *page;
+
+	EXPECT(cache);
+	if (too_much()) {
+		kmem_cache_destroy(cache);
+		SKIP("filling this much RAM with junk takes long");
+	}
+	object = kmem_cache_alloc(cache, GFP_KERNEL);
+	EXPECT(object);
+	take_all(&list);
+	kmem_cache_free(cache, object);
+	page = kvmalloc(PAGE_SIZE, GFP_KERNEL);
+	give_all(&list);
+	kmem_cache_destroy(cache);
+	EXPECT(page);
+	kvfree(page);
+}
+
 static struct kmem_cache *late;
 static void *late_objects[80];
 static struct page *last_frame;
