@@ -743,6 +743,25 @@ TEST(page_alloc, blocks)
 	EXPECT_EQ(stats.free, nr_free_pages());
 }
 
+/* Of the largest blocks, too, none stays in a magazine. Machines of less than 256 MiB keep none of them. */
+TEST(page_alloc, largest_blocks_are_drained)
+{
+	struct magazine *m = block_magazine(MAX_ORDER);
+	u32 most = m->most, kept, left;
+	struct page *page = alloc_pages(GFP_KERNEL, MAX_ORDER);
+
+	if (!page)
+		SKIP("no block of the largest order is free");
+	m->most = 1;
+	__free_pages(page, MAX_ORDER);
+	kept = m->nr;
+	drain_all_pages();
+	left = m->nr;
+	m->most = most;
+	EXPECT_EQ(kept, 1);
+	EXPECT_EQ(left, 0);
+}
+
 /* The quick way to a struct page serves the largest range of RAM, whole. */
 TEST(page_alloc, main_range)
 {

@@ -214,6 +214,26 @@ TEST(tlb, a_full_ring_loses_nothing)
 	EXPECT_EQ(mm_check(printk_line), 0);
 }
 
+/* Of the lists that areas of many sizes share, none keeps what it does not need from flush to flush. */
+TEST(tlb, large_areas_go_to_the_depot)
+{
+	enum { LARGE = 130 };
+	const struct area_list *list = stock_list(this_stock(), LARGE);
+	void *p = vmalloc(LARGE * PAGE_SIZE), *q = vmalloc(LARGE * PAGE_SIZE);
+	u64 ready[2];
+
+	EXPECT(p && q);
+	vm_unmap_aliases();
+	vfree(p);
+	stock_settle(true);
+	ready[0] = list->nr.ready - list->nr.head;
+	vfree(q);
+	stock_settle(true);
+	ready[1] = list->nr.ready - list->nr.head;
+	EXPECT_EQ(ready[0], 1);
+	EXPECT_EQ(ready[1], 1); /* q's; p's are in the depot */
+}
+
 /* One list of the depot after the other gives back what is more than it may keep. */
 TEST(tlb, the_depot_is_bounded)
 {

@@ -402,6 +402,21 @@ TEST(vmalloc, empty_tables_go_back)
 	EXPECT_EQ(pt_count_tables(&kernel_pt), tables);
 }
 
+/* Also the tables of the window's last entries, though its last page belongs to no area. */
+TEST(vmalloc, empty_tables_go_back_at_the_end)
+{
+	u64 tables = pt_count_tables(&kernel_pt), bytes = 4 * MiB - 2 * PAGE_SIZE;
+	char *p = __vmalloc_range(bytes, PAGE_SIZE, VMALLOC_END + 1 - 4 * MiB, VMALLOC_END,
+				  GFP_KERNEL, PAGE_KERNEL, 0);
+
+	EXPECT(p);
+	EXPECT_EQ((vaddr_t)p + bytes, VMALLOC_END + 1 - PAGE_SIZE);
+	EXPECT(pt_count_tables(&kernel_pt) >= tables + 2);
+	vfree(p);
+	vm_unmap_aliases();
+	EXPECT_EQ(pt_count_tables(&kernel_pt), tables);
+}
+
 /*
  * A stock's ring has room for a quarter of memory: a page of entries at least, 32 pages at most. Too
  * large a one would hoard frames, too small a one would go to page_alloc at every turn.
@@ -423,6 +438,7 @@ TEST(vmalloc, statistics)
 	struct page_stats frames;
 	struct page *page;
 	void *p, *stack, *map;
+	u64 largest;
 
 	vm_unmap_aliases();
 	vmalloc_stats(&before);
@@ -431,6 +447,7 @@ TEST(vmalloc, statistics)
 	page = vmalloc_to_page(p);
 	map = vmap(&page, 1, PAGE_KERNEL);
 	EXPECT(p && stack && map);
+	largest = vmalloc_window.free->largest; /* its guard included */
 	vmalloc_stats(&with);
 	page_stats(&frames);
 	vunmap(map);
@@ -442,6 +459,7 @@ TEST(vmalloc, statistics)
 	EXPECT_EQ(with.frames, frames.state[PG_VMALLOC]);
 	EXPECT_EQ(with.free, before.free - (5 + 2 + 1 + 3));
 	EXPECT_EQ(with.freed_areas + with.waiting + before.freed_areas + before.waiting, 0);
+	EXPECT_EQ(with.largest, largest - 1);
 	EXPECT(with.largest && with.largest < with.free && with.free < with.window);
 	EXPECT_EQ(after.areas, before.areas);
 	EXPECT_EQ(after.used, before.used);
