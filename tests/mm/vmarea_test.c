@@ -1,6 +1,7 @@
 /*
  * The range allocator against a model of one byte a page, and at its edges.
  */
+#include <kernel/printk.h>
 #include <kernel/string.h>
 #include <mm/mm.h>
 #include <mm/page_alloc.h>
@@ -22,11 +23,17 @@ struct live {
 };
 
 static unsigned complaints;
+static char complaint[160]; /* the first */
 
 static void complain(const char *fmt, ...)
 {
-	(void)fmt;
-	complaints++;
+	va_list args;
+
+	if (complaints++)
+		return;
+	va_start(args, fmt);
+	vsnprintf(complaint, sizeof(complaint), fmt, args);
+	va_end(args);
 }
 
 static bool sound(void)
@@ -36,6 +43,14 @@ static bool sound(void)
 	vmwindow_check(&w);
 	return mm_audit.faults == 0 && complaints == 0;
 }
+
+#define EXPECT_SOUND()                                                                       \
+	do {                                                                                 \
+		if (!sound()) {                                                              \
+			test_fail(__FILE__, __LINE__, "vmwindow_check():", "%s", complaint); \
+			return;                                                              \
+		}                                                                            \
+	} while (0)
 
 /* With nothing in use. */
 static void destroy(void)
@@ -103,12 +118,13 @@ TEST(vmarea, lowest_fit_as_the_model)
 			l->nr_pages = n;
 			memset(&taken[at], 1, n + 1);
 		}
-		EXPECT(round % 64 || sound());
+		if (round % 64 == 0)
+			EXPECT_SOUND();
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(live); i++)
 		if (live[i].va)
 			free_range(live[i].va, live[i].nr_pages);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	EXPECT_EQ(ranges_in(w.free), 1);
 	EXPECT_EQ(w.free->largest, PAGES - 1);
 	destroy();
@@ -123,8 +139,8 @@ TEST(vmarea, alignment_and_limits)
 	EXPECT_EQ(first, START + PAGE_SIZE);
 	for (u64 align = PAGE_SIZE; align <= 8 * MiB; align *= 2) {
 		EXPECT_EQ(vmarea_alloc(&w, 5, align, START, START + 64 * MiB, &va), 0);
-		EXPECT(IS_ALIGNED(va, align));
-		EXPECT(sound());
+		EXPECT_EQ(va % align, 0);
+		EXPECT_SOUND();
 		free_range(va, 5);
 	}
 	EXPECT_EQ(vmarea_alloc(&w, 5, PAGE_SIZE, START + 8 * MiB, START + 9 * MiB, &va), 0);
@@ -153,13 +169,13 @@ TEST(vmarea, guards)
 	EXPECT_EQ(other, va + 3 * PAGE_SIZE);
 	EXPECT_EQ(w.pages_free, 0);
 	EXPECT_EQ(w.nr_used, 2);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	free_range(va, 2);
 	EXPECT_EQ(w.pages_free, 3);
 	EXPECT_EQ(vmarea_alloc(&w, 3, PAGE_SIZE, START, END, &va), -ENOSPC);
 	free_range(other, 3);
 	EXPECT_EQ(w.pages_free, 7);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	destroy();
 }
 
@@ -188,7 +204,7 @@ TEST(vmarea, what_is_free_around)
 	vmarea_free(&w, va[0], 4, &lo, &hi);
 	EXPECT_EQ(lo, START);
 	EXPECT_EQ(hi, START + 20 * PAGE_SIZE);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	destroy();
 }
 
@@ -250,11 +266,11 @@ TEST(vmarea, merges_both_neighbours)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
 	EXPECT_EQ(ranges_in(w.free), N / 2);
 	EXPECT_EQ(w.free->largest, 2);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	for (u64 i = 1; i < N; i += 2)
 		free_range(START + (2 * i + 1) * PAGE_SIZE, 1);
 	EXPECT_EQ(ranges_in(w.free), 1);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	destroy();
 }
 
@@ -267,7 +283,7 @@ TEST(vmarea, check_finds_a_lost_node)
 	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, END, &va[i]), 0);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	while ((*lowest)->left)
 		lowest = &(*lowest)->left;
 	lost = *lowest;
@@ -276,7 +292,7 @@ TEST(vmarea, check_finds_a_lost_node)
 	*lowest = lost;
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 1);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	destroy();
 }
 
@@ -301,7 +317,7 @@ TEST(vmarea, check_finds_wrong_nodes)
 	EXPECT_EQ(vmwindow_init(&w, START, END), 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		EXPECT_EQ(vmarea_alloc(&w, 1, PAGE_SIZE, START, END, &va[i]), 0);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	for (int more = 1; more >= -1;
 	     more -= 2) { /* the last one is the largest, and in all sums */
 		for (last = w.free; last->right; last = last->right)
@@ -317,12 +333,12 @@ TEST(vmarea, check_finds_wrong_nodes)
 		child = right ? node->right : node->left;
 		was = child->priority;
 		child->priority = node->priority; /* equals may lie either way */
-		EXPECT(sound());
+		EXPECT_SOUND();
 		child->priority++;
 		EXPECT(!sound());
 		child->priority = was;
 	}
-	EXPECT(sound());
+	EXPECT_SOUND();
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 1);
 	destroy();
@@ -351,7 +367,7 @@ TEST(vmarea, out_of_memory)
 		EXPECT_EQ(w.nr_used, i + 1);
 	}
 	EXPECT(refused > 1);
-	EXPECT(sound());
+	EXPECT_SOUND();
 	for (unsigned i = 0; i < ARRAY_SIZE(va); i++)
 		free_range(va[i], 2);
 	EXPECT_EQ(ranges_in(w.free), 1);
