@@ -60,7 +60,7 @@ SEEN = {
     "patches-the-check": "the kernel's code or constants were changed while it ran, at test_fail+0x0",
     "patches-the-check-in-c": "the kernel's code or constants were changed while it ran, at test_fail+0x0",
     "leaves-the-test": "something ended it before it was done",
-    "makes-a-test": None,
+    "makes-a-test": "two tests are called page_alloc/coalesce",
     "resets-the-verdict": "passed, though on the console it said: tests/mm/page_alloc_test.c:",
 }
 SLOW = {"switches-the-watchdog-off", "floods-the-serial-line"}  # one test of theirs is enough
@@ -126,7 +126,7 @@ def test_each_cheat_is_here():
 @pytest.mark.parametrize("name", REFUSED)
 def test_regrade_gives_nothing_for(name, pristine, honest, tmp_path):
     outcome = regrading.regrade(pristine, submission(tmp_path, name), name)
-    assert passed(outcome.results) <= honest
+    assert passed(outcome.results) <= (set() if outcome.complaints else honest)
     said = regrading.student_report(outcome, hidden=True)
     assert re.search(REFUSED[name], said), said
     assert "root:" not in said

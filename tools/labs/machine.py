@@ -163,8 +163,8 @@ def signed_text(number, record):
 
 def is_signed(key, number, record):
     try:
-        return int(record["signed"], 16) == sip_hash(key, signed_text(number, record))
-    except (KeyError, TypeError, ValueError):
+        return record["signed"] == f"{sip_hash(key, signed_text(number, record)):016x}"
+    except (KeyError, TypeError):
         return False
 
 
