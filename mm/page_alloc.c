@@ -11,14 +11,12 @@
  * with the buddy for as long as that is free too. Both are O(MAX_ORDER).
  *
  * A free block hangs in its order's list by the struct page of its first frame. The other frames
- * are PG_TAIL, which is 0: at boot we write one struct page a block. That of a frame in a hole may
- * not even be mapped, so a buddy is looked at only if it is RAM. No free block spans two ranges of
- * the map, which has merged what can be merged.
+ * are PG_TAIL, which is 0: at boot we write one struct page a block. In a hole there may be none,
+ * so a buddy is looked at only if it is RAM. No free block spans two ranges of the map.
  *
- * In front of the lists, each CPU has a magazine for each order: a few free blocks (PG_STOCK) that it
- * alone touches. Every block comes and goes through it, so most requests need no lock and no merging.
- * An empty one is half filled from the lists, a full one half emptied, which takes the lock once for
- * many; all are given back when a block is missing, and to count.
+ * In front of the lists, each CPU has a magazine for each order: free blocks (PG_STOCK) of its own.
+ * All blocks pass through it, so most requests need no lock and no merging. An empty one is half
+ * filled from the lists, a full one half emptied; all go back when none is left, and to count.
  *
  * With a shuffle seed, wherever there is a choice (which order to split, which end of a list, which
  * half to keep) a die decides, and frames come as scattered as after weeks of use.
@@ -101,6 +99,7 @@ static unsigned roll(unsigned n)
 
 static void list_add(struct page *page, unsigned order)
 {
+	ASSERT(order <= MAX_ORDER && IS_ALIGNED(page_to_pfn(page), 1ul << order));
 	page->state_and_order = PAGE_IS(PG_FREE, order);
 	page_list_add(&free_lists[order], page, roll(2));
 	listed += 1ul << order;
@@ -108,6 +107,7 @@ static void list_add(struct page *page, unsigned order)
 
 static void list_remove(struct page *page, unsigned order)
 {
+	ASSERT(page->state_and_order == PAGE_IS(PG_FREE, order));
 	page->state = PG_TAIL;
 	page_list_remove(&free_lists[order], page);
 	listed -= 1ul << order;

@@ -1,7 +1,6 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
- * perhaps: page_alloc/*
- * hint: handed-out-twice
+ * loses: *
+ * hint: not-on-this-list
  * thought: the buddy is free, so the two can merge; but only a part of it may be one block
  */
 static struct page *free_buddy(u64 pfn, unsigned order)

@@ -1,7 +1,7 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
- * perhaps: page_alloc/*
- * hint: handed-out-twice
+ * loses: page_alloc/coalesce page_alloc/random_blocks page_alloc/bulk
+ * perhaps: *
+ * hint: not-on-this-list
  * thought: merging makes one block of two; but its buddy still hangs in the smaller list
  */
 static bool put_block(struct page *page, unsigned order)

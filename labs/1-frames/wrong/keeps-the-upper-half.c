@@ -1,6 +1,5 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
- * perhaps: page_alloc/*
+ * loses: *
  * hint: not-aligned
  * thought: the merged block begins where the freed one did; wrong where the buddy lies below
  */

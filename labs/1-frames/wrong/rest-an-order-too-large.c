@@ -1,7 +1,6 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/random_blocks
- * perhaps: page_alloc/*
- * hint: rest-too-large
+ * loses: *
+ * hint: not-aligned
  * thought: off by one: the half of a block of order n is put on the list of order n
  */
 static struct page *take_block(unsigned order)
