@@ -43,7 +43,8 @@ def contents(lab):
     changed = labs.starter_files(lab)[0]
     texts = labs.lab_files(lab) | changed
     files = labs.student_files() | {name: labs.TREE / name for name in TOOLS}
-    inside = {f"tessera/{name}": (path.read_bytes(), os.access(path, os.X_OK)) for name, path in files.items() if name not in texts}
+    inside = {f"tessera/{name}": (path.read_bytes(), os.access(path, os.X_OK))
+              for name, path in files.items() if name not in texts}
     inside |= {f"tessera/{name}": (text.encode(), False) for name, text in texts.items()}
     return inside | {"setup.sh": (SETUP.encode(), True), "run_autograder": (RUN.format(number=lab.number).encode(), True)}
 
@@ -62,7 +63,8 @@ def main():
     out = pathlib.Path(os.environ.get("OUT") or labs.TREE / f"build/gradescope-lab{lab.number}.zip").absolute()
     out.parent.mkdir(parents=True, exist_ok=True)
     write(lab, out)
-    print(f"{lab.title}: {out} is ready; choose it in Gradescope under Configure Autograder, with a base image that has Python 3.11")
+    print(f"{lab.title}: {out} is ready; choose it in Gradescope under Configure Autograder,\n"
+          "and a base image with Python 3.11 or later")
 
 
 if __name__ == "__main__":

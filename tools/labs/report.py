@@ -107,7 +107,8 @@ def failure(test, tree, lab_word, colour, fields=("did", "again", "gdb")):
 
 def text(results, tree, lab, lab_word="", colour=lambda kind, words: words):
     """All of it. What failed comes last, where the eye is, and the sum behind it."""
-    blocks = [f"{colour('good', 'pass ')} {test.name}  {test.points} of {test.max} points" for test in results.values() if test.passed]
+    blocks = [f"{colour('good', 'pass ')} {test.name}  {test.points} of {test.max} points"
+              for test in results.values() if test.passed]
     failed = [test for test in results.values() if not test.passed]
     same = {}
     for test in failed:

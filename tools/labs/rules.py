@@ -24,8 +24,9 @@ LIMITS = confine.Limits(cpu=30, wall=300, file=16 << 20, memory=1 << 30)  # of t
 NO_LINES = "-Wno-builtin-macro-redefined", "-D__LINE__=0"  # or BUG_ON, which quotes it, would differ below a new line
 ASSEMBLER = {"asm", "__asm", "__asm__"}
 STACK = {f"__builtin_{name}" for name in (
-    "frame_address", "setjmp", "longjmp", "eh_return", "unwind_init", "apply", "apply_args", "return", "extract_return_addr",
-    "frob_return_addr", "stack_address", "stack_save", "stack_restore", "dwarf_cfa", "init_dwarf_reg_size_table")}
+    "frame_address", "setjmp", "longjmp", "eh_return", "unwind_init", "apply", "apply_args", "return",
+    "extract_return_addr", "frob_return_addr", "stack_address", "stack_save", "stack_restore", "dwarf_cfa",
+    "init_dwarf_reg_size_table")}
 SECTIONS = re.compile(r"(\.rela)?\.(text(\.(unlikely|hot|startup|exit))?|data(\.rel\.ro(\.local)?)?|bss|rodata(\.(str|cst)[\d.]+)?"
                       r"|debug_\w+|eh_frame|comment|note\.GNU-stack|note\.gnu\.property|symtab|strtab|shstrtab)|(\.rela)?lab_stubs")
 
@@ -40,7 +41,8 @@ def merge(pristine, text, names):
     changed = [d.name for d in csource.definitions(text) if d.kind == "function" and d.name in known and d.name not in names
                and bare(theirs[d.start:d.end]) != bare(mine[known[d.name].start:known[d.name].end])]
     texts = {"": pristine}
-    csource.graft(texts, text, lambda d, is_known: d.name in names or not is_known or d.kind not in ("function", *csource.DECLARATIONS))
+    csource.graft(texts, text, lambda d, is_known:
+                  d.name in names or not is_known or d.kind not in ("function", *csource.DECLARATIONS))
     return texts[""], changed
 
 

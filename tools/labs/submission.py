@@ -1,8 +1,9 @@
 """submission - what a student handed in, as texts of the files that the lab asks for. Nothing of it is unpacked.
 
-A submission is a folder, an archive (zip, tar, tar.gz, tar.bz2, tar.xz) or, where the lab asks for one file, that file. Wherever in it a
-regular file lies whose path ends as asked for (mm/vmarea.c), it is read, up to MAX_BYTES; the outermost counts. Links are
-not followed, names are only compared, never used, and an archive that unpacks to more than MAX_UNPACKED is refused.
+A submission is a folder, an archive (zip, tar, tar.gz, tar.bz2, tar.xz) or, where the lab asks for one file, that file.
+Wherever in it a regular file lies whose path ends as asked for (mm/vmarea.c), it is read, up to MAX_BYTES; the outermost
+counts. Links are not followed, names are only compared, never used, and an archive that unpacks to more than MAX_UNPACKED is
+refused.
 """
 
 import bz2
