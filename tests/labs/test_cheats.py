@@ -67,10 +67,11 @@ SLOW = {"switches-the-watchdog-off", "floods-the-serial-line"}  # one test of th
 
 
 @pytest.fixture(scope="module")
-def pristine(built):
-    """Its function is the solution."""
-    (built.parent / "lab.toml").write_text(TOML)
-    return regrading.Pristine(built, labs.Lab(built.parent / "lab.toml"))
+def pristine(built, tmp_path_factory):
+    """Its function is the solution. All workers share what is built, and must not write there while another one reads."""
+    toml = tmp_path_factory.mktemp("cheats") / "lab.toml"
+    toml.write_text(TOML)
+    return regrading.Pristine(built, labs.Lab(toml))
 
 
 def cheat_text(name):
