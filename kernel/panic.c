@@ -122,6 +122,7 @@ void panic(const char *fmt, ...)
 		catchers[cpu_id()] = catcher->outer;
 		vsnprintf(catcher->msg, catcher->bytes, fmt, args);
 		report_trap();
+		irq_save(); /* till all is as it was: we may have had them on, or off */
 		__builtin_longjmp(catcher->place, 1);
 	}
 	irq_save();
@@ -145,7 +146,6 @@ bool panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)
 		catchers[cpu_id()] = catcher.outer;
 		return false;
 	}
-	irq_save(); /* whoever panicked may have had them on, or off */
 	irq_restore(catcher.flags);
 	return true;
 }

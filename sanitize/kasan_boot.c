@@ -72,10 +72,29 @@ void __wrap_enter_la57(void (*then)(void))
 	__real_enter_la57(then);
 }
 
-/* Nor those that a panic was thrown out of: all below us on this stack. */
+struct risky {
+	void (*fn)(void *);
+	void *arg;
+	irqflags_t flags; /* for fn */
+};
+
+static void dare(void *arg)
+{
+	struct risky *risky = arg;
+
+	irq_restore(risky->flags);
+	risky->fn(risky->arg);
+	irq_save();
+}
+
+/*
+ * Nor those that a panic was thrown out of: all below us on this stack. An interrupt before that is
+ * said would run into what their shadow forbids.
+ */
 bool __wrap_panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)
 {
-	bool caught = __real_panic_caught(fn, arg, msg, bytes);
+	struct risky risky = { fn, arg, irq_save() };
+	bool caught = __real_panic_caught(dare, &risky, msg, bytes);
 	vaddr_t here = ALIGN_DOWN((vaddr_t)__builtin_frame_address(0) - 256, 8);
 	vaddr_t foot = (vaddr_t)stacks[BOOT_STACK] + PAGE_SIZE;
 	struct vm_area area;
@@ -84,6 +103,7 @@ bool __wrap_panic_caught(void (*fn)(void *), void *arg, char *msg, size_t bytes)
 		foot = area.start;
 	if (caught && here > foot)
 		kasan_allow((void *)foot, here - foot);
+	irq_restore(risky.flags);
 	return caught;
 }
 
