@@ -159,6 +159,10 @@ gdb-server: $(IMAGE) $(filter build/%,$(KERNEL)-gdb.py) ## the same for another 
 core: tools-are-here $(filter build/%,$(KERNEL)-gdb.py) ## gdb on build/run/core, which make run CORE=1 leaves
 	$(Q)$(START_GDB) 'python tessera.session.start_core()' $(GDBFLAGS)
 
+.PHONY: docs-gdb
+docs-gdb: build/tessera.elf build/tessera.elf-gdb.py ## type what docs/gdb.md types, and write gdb's answers into it
+	$(Q)tests/gdb/guide.py
+
 .PHONY: iso
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
 

@@ -52,7 +52,7 @@ def forget(_event=None):
     _pages.clear()
 
 
-for _event in gdb.events.cont, gdb.events.memory_changed, gdb.events.exited, gdb.events.inferior_deleted:
+for _event in gdb.events.cont, gdb.events.inferior_call, gdb.events.memory_changed, gdb.events.exited, gdb.events.inferior_deleted:
     _event.connect(forget)
 
 

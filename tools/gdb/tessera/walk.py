@@ -133,11 +133,33 @@ $pte(VA, LEVEL): the one on the way there at this level (1 PT, 2 PD, 3 PDPT, 4 P
         super().__init__("pte")
 
     def invoke(self, va, level=0):  # pylint: disable=arguments-differ
-        va, level = integer(va), int(level)
-        steps = [s for s in paging.walk(phys, *machine.tables(), va) if level in (0, s.level)]
-        if not steps:
-            raise Problem(f"$pte: the walk to {va:#x} does not pass level {level}: `mm walk {va:#x}` shows it")
-        return gdb.Value(steps[-1].value).cast(gdb.lookup_type("unsigned long"))
+        return gdb.Value(step_towards("$pte", va, level).value).cast(gdb.lookup_type("unsigned long"))
 
 
 Pte()
+
+
+class Slot(gdb.Function):
+    """Where the entry lies at which the walk to a virtual address ends: print *$slot(p), set $slot(p)->v = 0
+
+$slot(VA, LEVEL): the one on the way there at this level. It is a pointer into the direct map, where the kernel reads and
+writes it, too. No CPU is told of what you write there: `help mm why`."""
+
+    def __init__(self):
+        super().__init__("slot")
+
+    def invoke(self, va, level=0):  # pylint: disable=arguments-differ
+        at = machine.DIRECT[machine.levels()] + step_towards("$slot", va, level).at
+        return gdb.Value(at).cast(gdb.lookup_type("pte_t").pointer())
+
+
+Slot()
+
+
+def step_towards(name, va, level):
+    """The last Step of the walk to va, or the one at this level."""
+    va, level = integer(va), int(level)
+    steps = [s for s in paging.walk(phys, *machine.tables(), va) if level in (0, s.level)]
+    if not steps:
+        raise Problem(f"{name}: the walk to {va:#x} does not pass level {level}: `mm walk {va:#x}` shows it")
+    return steps[-1]
