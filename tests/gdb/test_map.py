@@ -243,6 +243,7 @@ def test_pte_is_what_lies_there(seen):
     for (_, _, at, held, _), level in zip(steps, range(seen.levels, 0, -1)):
         assert seen.gdb(f"monitor xp/1gx {at:#x}").split(": ")[1].strip() == f"0x{held}"
         assert value(seen, f"$pte({va:#x}, {level})") == int(held, 16)
+        assert value(seen, f"$slot({va:#x}, {level})->v") == int(held, 16)
     assert value(seen, f"$pte({va:#x})") == int(steps[-1][3], 16)
     assert "does not pass level 1" in seen.gdb("output $pte(0, 1)")
 
