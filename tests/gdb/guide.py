@@ -28,9 +28,11 @@ FLAGS = "-nx -ex 'set width 0' -ex 'set pagination off' -ex 'set prompt' -ex 'se
 SECONDS = 120  # until a session that hangs is given up
 
 WINDOW = range(0xFFFFC90000000000, 0xFFFFE90000000000)
-# Numbers that may differ: of lines in sources, in listings, offsets in functions, indexes in tables, counts of frames, seconds, distances.
+# Numbers that may differ: of lines in sources and listings, offsets in functions, indexes in tables, counts of frames,
+# seconds, distances.
 VARIES = [r"(?<=\.[chS]:)\d+", r"(?<=, line )\d+", r"^\d+(?=\t)", r"(?<=\+)\d+(?=>)", r"(?<=\+)0x[0-9a-f]+", r"\[ *\d+\]",
-          r"\d+(?= frames| page tables| entries| of \d)", r"\d+\.\d+(?= s\b)", r"[-+]\d+(?= 0x)", r"(?<=info=)\d+", r"(?<=entry )\d+(?=, 8 bytes)"]
+          r"\d+(?= frames| page tables| entries| of \d)", r"\d+\.\d+(?= s\b)", r"[-+]\d+(?= 0x)",
+          r"(?<=info=)\d+", r"(?<=entry )\d+(?=, 8 bytes)"]
 NUMBER = re.compile("|".join(VARIES + [r"0x[0-9a-f]+"]))
 
 
@@ -43,7 +45,8 @@ class Step:
         self.command, self.line, self.answer = command, line, []
 
     def __str__(self):
-        return "".join(f"{line}\n" for line in [self.command if self.command.startswith("$") else PROMPT + self.command, *self.answer])
+        typed = self.command if self.command.startswith("$") else PROMPT + self.command
+        return "".join(f"{line}\n" for line in [typed, *self.answer])
 
 
 def read(text):
@@ -76,7 +79,8 @@ class Session:
 
     def __init__(self, command, rundir):
         variables = dict(word.split("=", 1) for word in shlex.split(command)[3:])  # $ make gdb NAME=VALUE…
-        env = {k: v for k, v in os.environ.items() if k not in ("MEM", "CPUS", "LA57", "CPU", "BREAK", "APPEND", "MAKEFLAGS", "BOOT", "CORE")}
+        unwanted = "MEM CPUS LA57 CPU MACHINE BREAK APPEND MAKEFLAGS BOOT CORE KERNEL CHECK KASAN UBSAN".split()
+        env = {k: v for k, v in os.environ.items() if k not in unwanted}
         self.rundir = str(rundir)
         self.make = subprocess.Popen(["make", "-s", "gdb", f"GDBFLAGS={FLAGS}"], cwd=ROOT, text=True, errors="replace",
                                      env=env | variables | {"RUNDIR": self.rundir, "TUI": "0", "LC_ALL": "C.UTF-8"},

@@ -28,8 +28,9 @@ def make(goal, rundir, script=None, **variables):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(script, encoding="utf-8")
         variables["GDBFLAGS"] = f"-nx -batch -x {file}"
-    with subprocess.Popen(["make", "-s", goal], env=variables_of(rundir, variables), cwd=ROOT, start_new_session=True, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace") as process:
+    with subprocess.Popen(["make", "-s", goal], env=variables_of(rundir, variables), cwd=ROOT, start_new_session=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace") as process:
         try:
             text, _ = process.communicate(timeout=3 * LIMIT)
         except subprocess.TimeoutExpired:

@@ -3,12 +3,11 @@
 import re
 import struct
 
-import pexpect
 import pytest
 
 import machine
 import made
-from machine import ELF, LIMIT, ROOT
+from machine import ELF, ROOT
 from made import make
 from test_exits import call_panic, endless_loop, invalid_opcode, last_line, planted, triple_fault
 from tessera import core, paging
@@ -117,8 +116,8 @@ def test_on_request_the_machine_goes_on(rundir):
 
 def test_before_paging_is_on(rundir):
     """QEMU then writes the core of a 32-bit CPU; our kernel's ELF file is for 64."""
-    said = make("gdb", rundir, "break _start\ncontinue\nmm save\nkill\nmm open\ninfo registers rip\nbacktrace 1\nmm walk &words\ninfo threads\n"
-                "x/i $pc\n", MEM="16M")
+    said = make("gdb", rundir, "break _start\ncontinue\nmm save\nkill\nmm open\ninfo registers rip\nbacktrace 1\n"
+                "mm walk &words\ninfo threads\nx/i $pc\n", MEM="16M")
     dead = said.text.split("killed]\n")[1]
     assert said.status == 0 and "warning" not in dead and "_start () at boot/entry.S" in dead and "paging is off" in dead, said.text
     assert re.search("^rip +0x100020 ", dead, re.MULTILINE) and "LWP 2" in dead and re.search("=> 0x100020.*cli", dead), dead
@@ -217,7 +216,7 @@ def test_memory_on_both_sides_of_a_hole(tmp_path):
     found = core.Core(path)
     views = [(h.va, h.pa, h.in_file) for h in found.headers if core.is_view(h)]
     assert views == [(0, 0x5000, 0x2000), (0x2000, high + 0x7000, 0x1000), (core.IMAGE_BASE, 0, 1 << 30)]
-    assert any(h[3:7] == (1 << 30, 1 << 30, 1 << 30, 1 << 30) for h in found.headers), "the page of 1 GiB, mapped where it lies"
+    assert any(h[3:7] == (1 << 30,) * 4 for h in found.headers), "the page of 1 GiB, mapped where it lies"
     assert found.read(0x5000, 3) == b"low" and found.read(high + 0x7000, 4) == b"high"
     assert found.read((1 << 31) - 2, 4) == bytes(4), "the hole reads as zeros"
     assert paging.translate(found.read, *found.tables(), 0x2001) == high + 0x7001

@@ -42,7 +42,8 @@ def test_what_may_differ_may_differ_everywhere(answers, other):
 @pytest.mark.xdist_group("guide")
 @pytest.mark.parametrize("old, new", [
     ("guard: vmalloc, 4 pages", "guard: vmalloc, 5 pages"), ("$3 = true", "$3 = false"), ("rwx direct", "rw- direct"),
-    (f"mapped now, to 0x{FRAME}000", "mapped now, to 0x777000"), ("0xffffc90000017000-0xffffc9000001afff", "0xffffc90000017000-0xffffc9000001bfff"),
+    (f"mapped now, to 0x{FRAME}000", "mapped now, to 0x777000"),
+    ("0xffffc90000017000-0xffffc9000001afff", "0xffffc90000017000-0xffffc9000001bfff"),
     ("(gdb) mm watch -d\n", "(gdb) mm watch -d\nno more\n"), ("  next   compare its size with the indexes used\n", ""),
     (CODE, "ffffc90000123450"), ("P W A D G NX", "P W A G NX"), ("Continuing.\n", "Continuing.\n...\n| never said\n"),
 ])

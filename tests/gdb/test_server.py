@@ -146,7 +146,7 @@ def vscode(name, folder):
 @pytest.fixture
 def workspace(tmp_path):
     """A folder of one's own: build/run is not the one of this tree."""
-    for name in ("Makefile", "tools", "sanitize", "linker.ld", "labs", ".vscode", "boot", "mm", "kernel", "arch", "include", "tests", "bench"):
+    for name in "Makefile tools sanitize linker.ld labs .vscode boot mm kernel arch include tests bench".split():
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "build").mkdir()
     for name in ("obj", "FLAGS", "SOURCES"):
@@ -197,7 +197,8 @@ def test_vscode_connects_stops_and_ends_the_machine(workspace):
 def test_vscode_opens_a_core(workspace):
     launch = vscode("launch.json", workspace)["configurations"][1]
     env = made.variables_of(workspace / "build/run", {"CORE": "1", "APPEND": "exit", "MEM": "16M"})
-    subprocess.run([ROOT / "tools/run"], cwd=workspace, env=env, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=LIMIT)
+    subprocess.run([ROOT / "tools/run"], cwd=workspace, env=env, check=True, stdin=subprocess.DEVNULL,
+                   stdout=subprocess.PIPE, timeout=LIMIT)
     mi = Mi([launch["miDebuggerPath"], "-q"], str(workspace))
     for command in launch["setupCommands"]:
         text = command["text"]

@@ -76,12 +76,12 @@ class Core:
         return (r.cr3 & paging.ADDRESS, 5 if r.cr4 & CR4_LA57 else 4) if r.cr0 & CR0_PG else None
 
     def views(self):
-        """(virtual address, physical address, length) of all that CPU 0 has mapped and that is in the core, in long runs."""
+        """(virtual address, physical address, length) of what CPU 0 has mapped and the core has, in long runs."""
         tables = self.tables()
         leaves = itertools.islice(paging.leaves(self.read, *tables), MOST) if tables else ()
         runs = merged((leaf.va, leaf.pa, leaf.bytes) for leaf in leaves)
         if not any(va <= IMAGE_BASE + (1 << 20) < va + length for va, _, length in runs):
-            runs.append((IMAGE_BASE, 0, 1 << 30))  # paging is off, or the tables are spoilt: the image is where it always is
+            runs.append((IMAGE_BASE, 0, 1 << 30))  # paging is off, or the tables are spoilt
         return [(va + start - pa, start, end - start) for va, pa, length in runs
                 for start, end in self.present(pa, pa + length)]
 
@@ -150,8 +150,8 @@ def status(cpu, state):
     """A CPU's registers from QEMU's note, as Linux's struct elf_prstatus has them: NT_PRSTATUS."""
     rax, rbx, rcx, rdx, rsi, rdi, rsp, rbp, *high, rip, flags = struct.unpack_from("<18Q", state, 8)
     cs, ds, es, fs, gs, ss = struct.unpack_from("<" + "I20x" * 6, state, 8 + 18 * 8)
-    registers = *reversed(high[4:]), rbp, rbx, *reversed(high[:4]), rax, rcx, rdx, rsi, rdi, 0, rip, cs, flags, rsp, ss, 0, 0, ds, es, fs, gs
-    return struct.pack("<32xI76x27Q8x", cpu + 1, *registers)
+    return struct.pack("<32xI76x27Q8x", cpu + 1, *reversed(high[4:]), rbp, rbx, *reversed(high[:4]), rax, rcx, rdx, rsi, rdi,
+                       0, rip, cs, flags, rsp, ss, 0, 0, ds, es, fs, gs)
 
 
 def write_headers(file, headers):

@@ -14,7 +14,7 @@ import gdb
 from . import console
 from .command import Command, is_terminal
 from .core import Core, elf_headers, map_virtual
-from .machine import IMAGE_BASE, Problem
+from .machine import IMAGE_BASE, Problem, symbol
 
 RUN = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../run"))
 
@@ -46,9 +46,10 @@ class Boot(Command):
 
 mm boot [NAME=VALUE...] [WORD...]
 
-It is QEMU, as `make run` starts it, with the kernel that gdb has. Names are those of `make`: MEM=1G CPUS=4 LA57=1 BOOT=iso;
-the words are for the kernel (docs/kernel-words.md). What is not given is as it was the last time. A machine that is there
-already is ended; breakpoints stay. What the kernel says appears here behind "| ", and in build/run/console.txt.
+It is QEMU, as `make run` starts it, with the kernel that gdb has. Names are those of `make`: MEM=1G CPUS=4 LA57=1
+BOOT=iso; the words are for the kernel (docs/kernel-words.md). What is not given is as it was the last time. A machine
+that is there already is ended; breakpoints stay. What the kernel says appears here behind "| ", and in
+build/run/console.txt.
 
     mm boot                     once more from the beginning
     mm boot LA57=1 tour exit    with 5 levels of page tables; the tour, then power off"""
@@ -86,7 +87,7 @@ class Type(Command):
 
 mm type [TEXT]
 
-The kernel reads it, and Enter behind it, as soon as it runs and asks for it: `continue`, or before, while it is stopped.
+The kernel reads it, and Enter behind it, as soon as it runs and asks. So type while it is stopped, then `continue`.
 
     mm type vmalloc 64K
     break vmalloc
@@ -114,8 +115,8 @@ class Save(Command):
 
 mm save [FILE]
 
-FILE is build/run/core if not given; it is as large as the machine's RAM. The machine stays as it is. Later `mm open FILE`, or
-`make core`, shows all this again, without a machine."""
+FILE is build/run/core if not given; it is as large as the machine's RAM. The machine stays as it is. Later
+`mm open FILE`, or `make core`, shows all this again, without a machine."""
 
     name, usage, completes = "save", "[FILE]", gdb.COMPLETE_FILENAME
 
@@ -140,8 +141,8 @@ class Open(Command):
 
 mm open [FILE]
 
-FILE is build/run/core if not given: `make run CORE=1` leaves it there when the machine ends, however it does, and so does
-`mm save`. All commands that do not need the machine to run are there: bt, info threads, print, x; mm walk, mm map, …"""
+FILE is build/run/core if not given: `make run CORE=1` leaves it there when the machine ends, however it does, and so
+does `mm save`. What does not need the machine to run works as before: bt, info threads, print, x; mm walk, mm map, …"""
 
     name, usage, completes = "open", "[FILE]", gdb.COMPLETE_FILENAME
 
@@ -179,7 +180,7 @@ def check_kernel(core):
         code = elf[header.at:header.at + header.in_file]
         if header.kind == 1 and header.flags & 1 and core.read(header.pa, header.in_file) != code:
             gdb.write(f"warning: the machine of this core ran another kernel than {short(kernel())}: its code differs,\n"
-                      "  so names and lines will be wrong. KERNEL=FILE gives the right one; `make core` does not rebuild it\n")
+                      "  so names and lines will be wrong. KERNEL=FILE gives the right one\n")
 
 
 for command in Boot, Type, Save, Open:
@@ -248,7 +249,8 @@ def set_break(place):
     try:
         gdb.execute(f"with breakpoint pending off -- hbreak {place}")
     except gdb.error as problem:
-        raise Problem(f"BREAK={place}: {problem}\n  BREAK must be functions, or FILE:LINE, with blanks between them") from problem
+        raise Problem(f"BREAK={place}: {problem}\n"
+                      "  BREAK must be functions, or FILE:LINE, with blanks between them") from problem
 
 
 def boot_code():
@@ -257,8 +259,9 @@ def boot_code():
     entry = re.sub(r"([^/]*)\.elf$", r"obj/\1/boot/entry.S.o", name)
     if entry == name or not os.path.exists(entry):
         return
-    at = {".boot": f"(char *)&_start - {IMAGE_BASE}", ".data": "&continue_at", ".rodata": "&boot_gdt", ".multiboot": "&header"}
-    where = " ".join(f"-s {name} {int(gdb.parse_and_eval(f'(long)({place})')) & (1 << 64) - 1:#x}" for name, place in at.items())
+    at = {".data": symbol("continue_at"), ".rodata": symbol("boot_gdt"), ".multiboot": symbol("header"),
+          ".boot": symbol("_start") - IMAGE_BASE}
+    where = " ".join(f"-s {section} {address:#x}" for section, address in at.items())
     gdb.execute(f"add-symbol-file {entry} {where}", to_string=True)
 
 
