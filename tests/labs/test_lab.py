@@ -1,5 +1,6 @@
 """make lab: what a student gets and does not get; what is told when something is wrong."""
 
+import copy
 import os
 import subprocess
 
@@ -36,6 +37,21 @@ def test_all_stubs_of_the_real_labs_can_be_made():
             assert labs.is_stub(texts[file], name)
         for file, names in lab.gone.items():
             assert not [name for name in names if f"{name}(" in texts[file]]
+
+
+def test_a_stub_that_only_stubs_called_is_not_dropped():
+    lab = next(lab for lab in labs.labs() if lab.number == 1)
+    text = "static int a(void)\n{\n\treturn b;\n}\n\n/* It calls. */\nint f(void)\n{\n\treturn a() + a();\n}\n"
+    both, one = (labs.stub_out(lab_that_writes(lab, names), {"mm/x.c": text})["mm/x.c"] for names in (["a", "f"], ["a"]))
+    assert both.startswith("__attribute__((used)) /* nobody calls it yet */\nstatic int a(void)\n{\n\tYOURS_TO_WRITE(1, a);\n}\n")
+    assert "used" not in one and both.count("used") == 1
+
+
+def lab_that_writes(lab, names):
+    """That lab, but of functions of mm/x.c."""
+    other = copy.copy(lab)
+    other.write, other.gone = {"mm/x.c": names}, {}
+    return other
 
 
 def kept(master, tmp_path, change):
