@@ -1,7 +1,8 @@
 """Is anything under way? A stop catches CPUs wherever they are, and mm/ is whole only between its operations.
 
 A lock tells who holds it. Most of the fast paths take none and only mask interrupts: so each CPU's stack is looked at,
-too, for a function of mm/, inlined ones included.
+too, for a function of mm/, inlined ones included. Of these the compiler mixes the instructions with those around
+them, so that a CPU can be in the middle of one at an instruction that is not the function's: what lies near it counts, too.
 """
 
 from collections import namedtuple
@@ -18,6 +19,7 @@ LOCKS = {  # a lock's variable and file: what it guards, as the parts of `mm che
     ("tlb_lock", "tlb.c"): ("tables",),
 }
 DEEP = 64  # frames of a stack that are looked at
+NEAR = 64  # bytes around an instruction
 
 Held = namedtuple("Held", "name cpu parts")  # cpu: as the kernel counts
 Inside = namedtuple("Inside", "cpu function file line outer")  # where in mm/ a CPU is, and by which call it came there
@@ -53,6 +55,16 @@ def frames():
         return
 
 
+def near():
+    """The same for the instructions around the one at which the selected thread is, if any of them is of mm/."""
+    frame = gdb.newest_frame()
+    for pc in range(frame.pc() - NEAR, frame.pc() + NEAR):
+        sal = gdb.find_pc_line(pc)
+        if sal.symtab and is_mm(sal.symtab.filename):
+            return [(frame.name() or "?", sal.symtab.filename, sal.line)]
+    return []
+
+
 def cpus():
     """Of the CPUs that gdb knows: those that are in a function of mm/, [Inside]; and [(CPU, CR3)] of those that page."""
     out, roots, before = [], [], gdb.selected_thread()
@@ -63,7 +75,7 @@ def cpus():
             number, registers = machine.cpu(), machine.registers()
             if registers.cr0 & machine.CR0_PG:
                 roots.append((number, registers.cr3))
-            found = [place for place in frames() if is_mm(place[1])]
+            found = [place for place in frames() if is_mm(place[1])] or near()
             if found:
                 out.append(Inside(number, *found[0], found[-1][0]))
     finally:
