@@ -23,6 +23,7 @@
 #include "../test.h"
 
 #define TRIES 8
+#define STEP 5		 /* pages */
 #define HANG (1ul << 36) /* cycles; many seconds */
 
 /* What CPU 1 does. ready, go: atomic. */
@@ -132,21 +133,23 @@ static void skip_on_1(bool skip)
 
 /*
  * A TLB is free to forget, and does where other pages of CPU 1's have the same place in it: each try is
- * made at other addresses, the lowest that are free behind what we hold.
+ * made at other addresses. We hold the lowest that are free, page by page, more of them each time.
  */
 static void expect_control(control_fn control)
 {
+	void *held[TRIES * STEP];
 	u32 red = 0;
 
 	if (nr_cpus() == 1)
 		SKIP("needs a second CPU");
 	for (u32 i = 0; i < TRIES && !red; i++) {
-		void *held = vmalloc((5 * i + 1) * PAGE_SIZE);
-
+		for (u32 j = 0; j < i * STEP; j++)
+			held[j] = vmalloc(PAGE_SIZE);
 		vm_unmap_aliases(); /* now the lowest addresses are free: what comes is the same */
 		red += control(true) == RED;
 		skip_on_1(false);
-		vfree(held);
+		for (u32 j = 0; j < i * STEP; j++)
+			vfree(held[j]);
 		tlb_flush_all();
 	}
 	EXPECT(red);
