@@ -126,6 +126,23 @@ static struct page *claim_frame(u64 pfn)
 enum verdict { GREEN, RED, NO_TRY };
 typedef enum verdict (*control_fn)(bool skip);
 
+static char story[160]; /* what it saw, or why there was no try */
+
+static enum verdict printf_like(2, 3) tell(enum verdict verdict, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(story, sizeof(story), fmt, args);
+	va_end(args);
+	return verdict;
+}
+
+static enum verdict no_try(const char *what)
+{
+	return tell(NO_TRY, "%s was freed and flushed, but is still not to be had:", what);
+}
+
 static void skip_on_1(bool skip)
 {
 	tlb_skip_cpu = skip ? 1 + 1 : 0;
@@ -155,7 +172,8 @@ static void expect_control(control_fn control)
 	EXPECT(red);
 	for (u32 i = 0; i < TRIES; i++) {
 		vm_unmap_aliases();
-		EXPECT_EQ(control(false), GREEN);
+		if (control(false) != GREEN)
+			return test_fail(__FILE__, __LINE__, story, "try %u of %u", i + 1, TRIES);
 	}
 }
 
@@ -179,9 +197,12 @@ static enum verdict frame(bool skip)
 		((u8 *)page_address(page))[5] = 2;
 	end();
 	if (!page)
-		return NO_TRY;
+		return no_try("a frame");
 	__free_pages(page, 0);
-	return remote.done && remote.found == 2 ? RED : remote.done ? NO_TRY : GREEN;
+	if (!remote.done)
+		return GREEN;
+	return tell(remote.found == 2 ? RED : NO_TRY,
+		    "frame 0x%lx was handed out again while CPU 1 still had it in its TLB:", pfn);
 }
 
 TEST(shootdown, no_frame_is_reused_before)
@@ -210,7 +231,11 @@ static enum verdict address(bool skip)
 	vunmap(q);
 	vm_unmap_aliases();
 	free_pages_bulk(2, pages);
-	return p != q || !remote.done ? NO_TRY : remote.found == 1 ? RED : GREEN;
+	if (p != q || !remote.done)
+		return no_try("an address");
+	return tell(remote.found == 1 ? RED : GREEN,
+		    "0x%lx was allocated again while CPU 1 still had its old frame in its TLB:",
+		    (vaddr_t)q);
 }
 
 TEST(shootdown, no_address_is_reused_before)
@@ -218,17 +243,17 @@ TEST(shootdown, no_address_is_reused_before)
 	expect_control(address);
 }
 
-/* Less rights, by a flush of a range. */
+/* Less rights, by a flush of a range: of its last page. */
 static enum verdict rights(bool skip)
 {
-	u8 *p = vmalloc(3 * PAGE_SIZE);
+	u8 *p = vmalloc(3 * PAGE_SIZE), *last = p + 2 * PAGE_SIZE;
 	bool read_only;
 
 	if (!p)
 		return NO_TRY;
-	p[PAGE_SIZE] = 1;
-	begin(write_byte, p + PAGE_SIZE);
-	p[PAGE_SIZE] = 1;
+	*last = 1;
+	begin(write_byte, last);
+	*last = 1;
 	skip_on_1(skip);
 	read_only = pt_protect(&kernel_pt, (vaddr_t)p, 3, PAGE_KERNEL_RO) == 0;
 	tlb_flush_range((vaddr_t)p, 3);
@@ -236,9 +261,13 @@ static enum verdict rights(bool skip)
 	skip_on_1(false);
 	read_only &= pt_protect(&kernel_pt, (vaddr_t)p, 3, PAGE_KERNEL) == 0;
 	tlb_flush_range((vaddr_t)p, 3);
-	read_only &= remote.done == (p[PAGE_SIZE] == 3);
+	read_only &= remote.done == (*last == 3);
 	vfree(p);
-	return !read_only ? NO_TRY : remote.done ? RED : GREEN;
+	if (!read_only)
+		return no_try("a page");
+	return tell(remote.done ? RED : GREEN,
+		    "CPU 1 could still write to 0x%lx, the last page of a range that was flushed:",
+		    (vaddr_t)last);
 }
 
 TEST(shootdown, range_is_flushed)
@@ -262,7 +291,10 @@ static enum verdict table(bool skip)
 	if (state != PG_TABLE || virt_to_page((void *)remote.found)->state == PG_TABLE)
 		state = PG_NR_STATES;
 	end();
-	return state == PG_NR_STATES ? NO_TRY : remote.found ? RED : GREEN;
+	if (state == PG_NR_STATES)
+		return no_try("a table");
+	return tell(remote.found ? RED : GREEN,
+		    "the table of 0x%lx was freed while CPU 1 still remembered it:", (vaddr_t)p);
 }
 
 TEST(shootdown, no_table_is_freed_before)
@@ -292,7 +324,10 @@ static enum verdict new_table(bool skip)
 	vfree(q);
 	if (was)
 		__free_pages(was, 0);
-	return p != q || !was ? NO_TRY : remote.found == (u64)entry ? GREEN : RED;
+	if (p != q || !was)
+		return no_try("a table");
+	return tell(remote.found == (u64)entry ? GREEN : RED,
+		    "CPU 1 still goes by the table that 0x%lx had before:", va);
 }
 
 TEST(shootdown, pruned_tables_are_forgotten)
@@ -359,7 +394,14 @@ TEST(shootdown, who_does_not_answer_holds_up_reuse)
 		vfree(held.p);
 		tlb_mode = mode;
 		cpu_join(1);
-		EXPECT_EQ(held.verdict, KEPT);
+		if (held.verdict != KEPT)
+			return test_fail(
+				__FILE__, __LINE__,
+				held.verdict == TAKEN ?
+					"before CPU 1 had answered, what was freed was ready "
+					"for others or changed:" :
+					"CPU 1 was never asked to flush:",
+				"0x%lx", (vaddr_t)held.p);
 	}
 }
 

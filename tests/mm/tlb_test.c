@@ -1,6 +1,7 @@
 /*
  * Flushes: a stale translation is really stale, a flush really ends it, and deferred work waits.
  */
+#include <arch/cpu.h>
 #include <kernel/printk.h>
 #include <mm/mm.h>
 #include <mm/pagetable.h>
@@ -50,6 +51,128 @@ TEST(tlb, flushes_are_numbered)
 	EXPECT_EQ(after.flushes, before.flushes + 1);
 	EXPECT_EQ(after.shootdowns, before.shootdowns + (nr_cpus() > 1));
 	EXPECT_EQ(tlb_next_flush(), number + 1);
+}
+
+/* What each CPU sees in the midst of a flush. Called in place of tlb_at_flush, which it calls. */
+static struct {
+	void (*at_flush)(void *);
+	u64 number; /* of the flush that is under way */
+	const struct page *page;
+	u64 calls[NR_CPUS];    /* how often that CPU has flushed */
+	u64 next[NR_CPUS];     /* the number that it was told to wait for */
+	bool done[NR_CPUS];    /* was it told that this flush is over? */
+	enum page_state state; /* the page's, as the last of them saw it */
+} seen;
+
+static void see(void *unused)
+{
+	u32 cpu = cpu_id();
+
+	(void)unused;
+	seen.calls[cpu]++;
+	seen.next[cpu] = tlb_next_flush();
+	seen.done[cpu] |= tlb_flushed(seen.number);
+	seen.state = seen.page ? seen.page->state : PG_FREE;
+	seen.at_flush(NULL);
+}
+
+static void watch_flushes(void (*flush)(void *), void *arg)
+{
+	for (u32 cpu = 0; cpu < NR_CPUS; cpu++) {
+		seen.calls[cpu] = seen.next[cpu] = 0;
+		seen.done[cpu] = false;
+	}
+	seen.at_flush = tlb_at_flush;
+	seen.number = tlb_next_flush();
+	tlb_at_flush = see;
+	flush(arg);
+	tlb_at_flush = seen.at_flush;
+}
+
+static void flush_all(void *unused)
+{
+	(void)unused;
+	tlb_flush_all();
+}
+
+/*
+ * A flush that has begun may have passed a CPU already: whoever unmaps now waits for the next. And it
+ * is not done before the last CPU has flushed.
+ */
+TEST(tlb, asked_in_the_midst_of_a_flush)
+{
+	watch_flushes(flush_all, NULL);
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++) {
+		EXPECT_EQ(seen.calls[cpu], 1);
+		EXPECT(!seen.done[cpu]);
+		EXPECT_EQ(seen.next[cpu], seen.number + 1);
+	}
+	EXPECT(tlb_flushed(seen.number));
+}
+
+#define ROUNDS 40
+#define FEWEST 5
+#define BUDGET (1ul << 30) /* cycles: then no more than the fewest */
+
+static u64 not_done; /* atomic */
+
+static void flush_often(void *masked)
+{
+	u64 began = cycles();
+
+	for (u32 i = 0; i < FEWEST || (i < ROUNDS && cycles() - began < BUDGET); i++) {
+		irqflags_t flags = masked ? irq_save() : 0;
+		u64 number = tlb_next_flush();
+
+		tlb_flush(number);
+		__atomic_add_fetch(&not_done, !tlb_flushed(number), __ATOMIC_RELAXED);
+		if (masked)
+			irq_restore(flags);
+	}
+}
+
+static void all_flush_often(void *masked)
+{
+	run_on_cpus(nr_cpus(), flush_often, masked);
+}
+
+/* One at a time, each on each CPU once, and done before anybody goes on. */
+TEST(tlb, all_flush_at_once)
+{
+	for (u64 masked = 0; masked < 2; masked++) {
+		struct tlb_stats before, after;
+
+		not_done = 0;
+		tlb_stats(&before);
+		watch_flushes(all_flush_often, (void *)masked);
+		tlb_stats(&after);
+		EXPECT_EQ(not_done, 0);
+		for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+			EXPECT_EQ(seen.calls[cpu], after.flushes - before.flushes);
+	}
+}
+
+static void free_tables(void *nr)
+{
+	*(u64 *)nr = tlb_free_tables();
+}
+
+/* In the midst of the flush, a table that waits for it is still a table. */
+TEST(tlb, tables_are_kept_until_it_is_over)
+{
+	struct page *page = alloc_pages(__GFP_ZERO, 0);
+	u64 nr = 0;
+
+	EXPECT(page);
+	page->state = PG_TABLE;
+	tlb_defer_table(page_address(page));
+	seen.page = page;
+	watch_flushes(free_tables, &nr);
+	seen.page = NULL;
+	EXPECT_EQ(nr, 1);
+	EXPECT_EQ(seen.calls[cpu_id()], 1);
+	EXPECT_EQ(seen.state, PG_TABLE);
+	EXPECT(page->state != PG_TABLE);
 }
 
 /* A table that was unlinked is a free frame only after a flush. */
@@ -212,6 +335,23 @@ TEST(tlb, a_full_ring_loses_nothing)
 	EXPECT(filled);
 	vm_unmap_aliases(); /* also what the interrupt could not free itself */
 	EXPECT_EQ(mm_check(printk_line), 0);
+}
+
+/* More frames than two batches are of no use here, and a batch is small where there is little memory. */
+TEST(tlb, a_settled_stock_is_small)
+{
+	const struct vm_stock *stock = this_stock();
+	u64 nr_pages = stock->mask / 8 * 7;
+	void *p = nr_pages < nr_free_pages() / 2 ? vmalloc(nr_pages * PAGE_SIZE) : NULL;
+
+	if (!p)
+		SKIP("needs more free memory than the ring holds");
+	vfree(p);
+	stock_settle(true);
+	EXPECT_EQ(stock->frames.tail, stock->frames.ready);
+	EXPECT(stock->frames.ready - stock->frames.head <= 2 * stock->batch);
+	EXPECT(stock->batch <= nr_free_pages() / (4ul * nr_cpus()));
+	EXPECT(stock->batch > 0 && stock->batch <= (stock->mask + 1) / 2);
 }
 
 /* Of the lists that areas of many sizes share, none keeps what it does not need from flush to flush. */

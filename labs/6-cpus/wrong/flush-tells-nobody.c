@@ -1,0 +1,18 @@
+/*
+ * loses: *
+ * hint: batch-not-closed
+ * thought: flushing is all that a flush does; but what waits on this CPU is to become a batch then
+ */
+static void flush_this_cpu(void *arg)
+{
+	const struct range *range = arg;
+
+	if (tlb_skip_cpu == cpu_id() + 1)
+		return;
+	memset(walk_cache[cpu_id()], WALK_NONE, sizeof(walk_cache[0]));
+	if (range->nr_pages) {
+		mmu_flush_range(range->va, range->nr_pages);
+	} else {
+		mmu_flush_all();
+	}
+}

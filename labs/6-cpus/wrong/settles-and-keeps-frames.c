@@ -1,0 +1,27 @@
+/*
+ * loses: *
+ * hint: keeps-frames
+ * thought: the batch is ready, that was it; but more frames than two batches are of no use here
+ */
+void stock_settle(bool full)
+{
+	struct vm_stock *stock = this_stock();
+	irqflags_t flags;
+	u64 number;
+
+	if (in_interrupt() && !full)
+		return;
+	vm_free_deferred();
+	flags = irq_save();
+	open_batch(stock);
+	if (full || stock_due(stock)) {
+		close_batch(NULL);
+		number = stock->flush;
+		irq_restore(flags);
+		tlb_flush(number);
+		flags = irq_save();
+		open_batch(stock);
+	}
+	irq_restore(flags);
+	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
+}

@@ -1,0 +1,22 @@
+/*
+ * loses: *
+ * hint: lock-held
+ * thought: the list has a lock, so hold it until all are freed; but a flush in between waits for other CPUs
+ */
+u64 tlb_free_tables(void)
+{
+	irqflags_t flags = spin_lock(&tlb_lock);
+	u64 pfn = tables, flush = unlinked, nr;
+
+	tables = 0;
+	tlb_flush(flush); /* also if another CPU has taken them, and frees them in a moment */
+	for (nr = 0; pfn; nr++) {
+		struct page *page = pfn_to_page(pfn);
+
+		pfn = page->next;
+		page_alloc_tables.put(page_address(page));
+	}
+	__atomic_sub_fetch(&counts.tables_waiting, nr, __ATOMIC_RELAXED);
+	spin_unlock(&tlb_lock, flags);
+	return nr;
+}
