@@ -82,11 +82,22 @@ static void watch_flushes(void (*flush)(void *), void *arg)
 		seen.calls[cpu] = seen.next[cpu] = 0;
 		seen.done[cpu] = false;
 	}
-	seen.at_flush = tlb_at_flush;
+	if (tlb_at_flush != see) /* a test that broke off may have left it */
+		seen.at_flush = tlb_at_flush;
 	seen.number = tlb_next_flush();
 	tlb_at_flush = see;
 	flush(arg);
 	tlb_at_flush = seen.at_flush;
+}
+
+/* Of everything, on each CPU. */
+static void expect_flushes(u64 nr)
+{
+	for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
+		if (seen.calls[cpu] != nr)
+			return test_fail(__FILE__, __LINE__, "of the flushes of everything,",
+					 "CPU %u was seen in %lu, not %lu", cpu, seen.calls[cpu],
+					 nr);
 }
 
 static void flush_all(void *unused)
@@ -102,8 +113,8 @@ static void flush_all(void *unused)
 TEST(tlb, asked_in_the_midst_of_a_flush)
 {
 	watch_flushes(flush_all, NULL);
-	for (u32 cpu = 0; cpu < nr_cpus(); cpu++) {
-		EXPECT_EQ(seen.calls[cpu], 1);
+	expect_flushes(1);
+	for (u32 cpu = 0; cpu < nr_cpus() && !test_failed(); cpu++) {
 		EXPECT(!seen.done[cpu]);
 		EXPECT_EQ(seen.next[cpu], seen.number + 1);
 	}
@@ -147,8 +158,8 @@ TEST(tlb, all_flush_at_once)
 		watch_flushes(all_flush_often, (void *)masked);
 		tlb_stats(&after);
 		EXPECT_EQ(not_done, 0);
-		for (u32 cpu = 0; cpu < nr_cpus(); cpu++)
-			EXPECT_EQ(seen.calls[cpu], after.flushes - before.flushes);
+		EXPECT(after.flushes - before.flushes >= FEWEST);
+		expect_flushes(after.flushes - before.flushes);
 	}
 }
 
@@ -170,7 +181,7 @@ TEST(tlb, tables_are_kept_until_it_is_over)
 	watch_flushes(free_tables, &nr);
 	seen.page = NULL;
 	EXPECT_EQ(nr, 1);
-	EXPECT_EQ(seen.calls[cpu_id()], 1);
+	expect_flushes(1);
 	EXPECT_EQ(seen.state, PG_TABLE);
 	EXPECT(page->state != PG_TABLE);
 }
