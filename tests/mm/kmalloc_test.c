@@ -73,6 +73,61 @@ TEST(kmalloc, large)
 	}
 }
 
+static noinline void *ask_here(void)
+{
+	return kmalloc(3 * PAGE_SIZE, GFP_KERNEL);
+}
+
+static noinline void *ask_there(void)
+{
+	return kmalloc(5 * PAGE_SIZE, GFP_KERNEL);
+}
+
+/* Of every large block it is known who asked: kmalloc's caller, not kmalloc. */
+TEST(kmalloc, large_names_its_owner)
+{
+	void *p = ask_here(), *q = ask_there();
+
+	EXPECT(p && q);
+	EXPECT(virt_to_page(p)->owner != virt_to_page(q)->owner);
+	kfree(p);
+	kfree(q);
+}
+
+static void give_back(struct page_list *list)
+{
+	while (list->first) {
+		struct page *page = pfn_to_page(list->first);
+
+		page_list_remove(list, page);
+		__free_pages(page, 0);
+	}
+}
+
+/* Half of all frames are free, but no two neighbours: nothing for kmalloc, all that vmalloc needs. */
+TEST(kmalloc, no_free_neighbours)
+{
+	struct page_list held[2] = { { 0, 0 }, { 0, 0 } }; /* frames of even number, and of odd */
+	void *block, *area, *object, *later;
+	struct page *page;
+
+	if (CHECKING && nr_free_pages() > GiB / PAGE_SIZE)
+		SKIP("filling this much RAM with junk takes long");
+	while ((page = alloc_pages(GFP_KERNEL, 0)))
+		page_list_add(&held[page_to_pfn(page) % 2], page, false);
+	give_back(&held[1]);
+	block = kmalloc(PAGE_SIZE + 1, GFP_KERNEL);
+	area = vmalloc(16 * PAGE_SIZE);
+	object = kmalloc(64, GFP_KERNEL);
+	give_back(&held[0]);
+	later = kmalloc(16 * PAGE_SIZE, GFP_KERNEL);
+	EXPECT(!block);
+	EXPECT(area && object && later);
+	vfree(area);
+	kfree(object);
+	kfree(later);
+}
+
 TEST(kmalloc, zeroed)
 {
 	for (u64 bytes = 8; bytes <= 64 * KiB; bytes *= 2) {
@@ -142,6 +197,25 @@ TEST(kmalloc, krealloc)
 	EXPECT(all_bytes(q, 100, 7));
 	EXPECT(!krealloc(q, 0, GFP_KERNEL)); /* freed: the runner would see the leak */
 	EXPECT(!krealloc(NULL, 0, GFP_KERNEL));
+}
+
+/* What lies behind the old object is its neighbours'. */
+TEST(kmalloc, krealloc_copies_no_more_than_it_had)
+{
+	u8 *old[16], *p;
+
+	for (u64 i = 0; i < ARRAY_SIZE(old); i++) {
+		old[i] = kmalloc(64, GFP_KERNEL);
+		EXPECT(old[i]);
+		memset(old[i], 0xee, 64);
+	}
+	for (u64 i = 0; i < ARRAY_SIZE(old); i++) {
+		p = krealloc(old[i], 256, __GFP_ZERO);
+		EXPECT(p);
+		EXPECT(all_bytes(p, 64, 0xee));
+		EXPECT(all_bytes(p + 64, 256 - 64, 0));
+		kfree(p);
+	}
 }
 
 /* kzalloc of what was full of other bytes; krealloc and ksize where memory is nobody's yet. */

@@ -146,7 +146,7 @@ TEST(slab, magazines)
 	enum { MOST = MAGAZINE_ITEMS, N = 10 * MOST };
 	struct kmem_cache *cache = kmem_cache_create("test-magazine", 64, 64);
 	struct kmem_stats stats;
-	u64 allocs;
+	u64 allocs, in_magazine;
 
 	EXPECT(cache);
 	EXPECT((live[0] = kmem_cache_alloc(cache, GFP_KERNEL)));
@@ -167,7 +167,9 @@ TEST(slab, magazines)
 		stats = stats_of("test-magazine");
 		EXPECT_EQ(stats.frees % (MOST / 2), 0);
 		EXPECT_EQ(stats.allocs, allocs);
-		EXPECT(allocs - stats.frees - stats.in_use <= MOST); /* in the magazine */
+		in_magazine = allocs - stats.frees - stats.in_use;
+		EXPECT(in_magazine <= MOST);
+		EXPECT(in_magazine >= MIN(i + 1ul, MOST / 2 + 1)); /* half of a full one stays */
 	}
 	kmem_cache_destroy(cache);
 }
@@ -212,6 +214,7 @@ TEST(slab, no_frame)
 	EXPECT_EQ(stats_of("test-none").slabs, 0);
 	object = kmem_cache_alloc(cache, GFP_KERNEL);
 	EXPECT(object);
+	memset(object, 0xee, 256);
 	kmem_cache_free(cache, object);
 	EXPECT(all_bytes((u8 *)object + 8, 248, JUNK)); /* behind the mark */
 	kmem_cache_destroy(cache);
@@ -518,6 +521,28 @@ TEST(slab, check_finds)
 	EXPECT_EQ(faults(), 2); /* the slab, and the cache's sum */
 	virt_to_page(object)->slab_used--;
 	kmem_cache_free(cache, object);
+	kmem_cache_destroy(cache);
+}
+
+/* A full slab gets an object back: it is listed again, and the next to give one. */
+TEST(slab, full_slabs_serve_again)
+{
+	struct kmem_cache *cache = kmem_cache_create("test-again", 512, 0); /* 8 in a slab */
+	void *back;
+
+	EXPECT(cache);
+	for (int i = 0; i < 16; i++)
+		EXPECT((live[i] = kmem_cache_alloc(cache, GFP_KERNEL)));
+	kmem_cache_shrink_all();
+	EXPECT_EQ(stats_of("test-again").slabs, 2);
+	back = live[5];
+	kmem_cache_free(cache, back);
+	EXPECT_EQ(faults(), 0); /* it gives back what is in magazines, too */
+	live[5] = kmem_cache_alloc(cache, GFP_KERNEL);
+	EXPECT_EQ(stats_of("test-again").slabs, 2);
+	EXPECT(live[5] == back);
+	for (int i = 0; i < 16; i++)
+		kmem_cache_free(cache, live[i]);
 	kmem_cache_destroy(cache);
 }
 
