@@ -1,6 +1,5 @@
 /*
  * loses: slab/random_objects slab/per_slab slab/frames_go_back slab/magazines slab/frees_by_other_cpus
- *   kmalloc/random
  * perhaps: kmalloc/* slab/interrupts
  * hint: masked
  * thought: no room, so return at once; but interrupts are masked by then, and stay so
