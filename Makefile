@@ -167,8 +167,8 @@ docs-gdb: build/tessera.elf build/tessera.elf-gdb.py ## type what docs/gdb.md ty
 iso: build/tessera.iso build/tessera-check.iso ## bootable discs, for BIOS and UEFI
 
 .PHONY: lab
-lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, and KEEP=folder of an earlier lab
-	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' tools/lab
+lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, KEEP=folder of an earlier lab, SEED=login for lab 0
+	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' SEED='$(SEED)' tools/lab
 
 .PHONY: grade
 grade: tools-are-here ## the points of a lab's tree, and hints for the rest; TEST=part, JSON= JUNIT= GRADESCOPE=file, LAB=n

@@ -15,3 +15,6 @@ extern const struct lab_stub *stub_hit;
 /* Returns out: what a stub says. */
 #define STUB_TEXT 200
 const char *stub_text(char out[STUB_TEXT], const struct lab_stub *stub);
+
+/* Where things are to be found, not written: make the machine, once, and say what there is. See labs/0-walk. */
+__attribute__((weak)) void lab_tell(void);

@@ -1,6 +1,7 @@
 # What the tree of a lab has beyond Tessera's own. The Makefile includes it where there is a lab.toml.
 #
 # The kernel that checks itself is the one to learn with; it boots at once, and straight to the prompt.
+include $(wildcard labs/[0-9]*/lab.mk)
 CHECK ?= 1
 BOOT ?= direct
 APPEND ?=
@@ -9,7 +10,7 @@ export BOOT
 # A stub leaves helpers without a caller and variables without a user, which is no mistake here.
 LAB_CFLAGS := -include labs/support/lab.h -Wno-unused-function -Wno-unused-variable
 LAB_SOURCES := labs/support/lab.c $(wildcard labs/*/*_test.c)
-LAB_PROMPT := labs/support/prompt.c
+LAB_PROMPT := labs/support/prompt.c $(LAB_MACHINE)
 LAB_WRAPPED := panic_caught report_trap lock_taken lock_released cpu_serve mm_init
 LAB_HOST_LDFLAGS := $(LAB_WRAPPED:%=-Wl,--wrap=%)
 LAB_LDFLAGS := $(patsubst %,--wrap=%,$(LAB_WRAPPED) kernel_main monitor monitor_run)

@@ -47,6 +47,10 @@ static void list_stubs(void)
 {
 	const struct lab_stub *stub = stub_after(NULL);
 
+	if (lab_tell) {
+		lab_tell();
+		return;
+	}
 	printk("Lab %u, %s. ", LAB, LAB_NAME);
 	printk(stub ? "Yours to write:\n" : "All is written; `make grade` says how well.\n");
 	for (; stub; stub = stub_after(stub)) {

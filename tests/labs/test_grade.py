@@ -329,7 +329,7 @@ def test_tests_are_dealt_out_the_same_way_always():
 
 def test_the_books_are_not_old(built):
     """Of all tests with points: labs/support/insns.json is right within a half."""
-    points = {test: 1 for lab in labs.labs() for test in lab.points}
+    points = {test: 1 for lab in labs.labs() if not lab.answers for test in lab.points}
     known, grader = grading.known_insns(built), grading.Grader(built, sorted(points))
     grader.run(1)
     wrong = {test: (result.insns, known.get(test)) for test, result in grader.results.items()

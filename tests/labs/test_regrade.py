@@ -293,10 +293,13 @@ def test_wrong_use_is_told():
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    """What Gradescope makes of the zip: unpacked and set up, for lab 1."""
-    root = tmp_path_factory.mktemp("autograder")
-    gradescope.write(labs.lab_by_number("1"), root / "one.zip")
-    gradescope.write(labs.lab_by_number("1"), root / "two.zip")
+    return bundle_of("1", tmp_path_factory.mktemp("autograder"))
+
+
+def bundle_of(number, root):
+    """What Gradescope makes of the zip of a lab: unpacked and set up."""
+    gradescope.write(labs.lab_by_number(number), root / "one.zip")
+    gradescope.write(labs.lab_by_number(number), root / "two.zip")
     assert (root / "one.zip").read_bytes() == (root / "two.zip").read_bytes()
     subprocess.run([sys.executable, "-c", f"import zipfile; z = zipfile.ZipFile({str(root / 'one.zip')!r})\n"
                     f"for i in z.infolist():\n  p = z.extract(i, {str(root / 'source')!r})\n  __import__('os').chmod(p, i.external_attr >> 16)"],

@@ -27,6 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 sys.dont_write_bytecode = True
 import lab as labs  # noqa: E402  pylint: disable=wrong-import-position
+import answers  # noqa: E402  pylint: disable=wrong-import-position
 import grading  # noqa: E402  pylint: disable=wrong-import-position
 
 OUT = labs.TREE / "build/labs"
@@ -48,8 +49,8 @@ def variants(lab):
 def write(variant, tree):
     """Make of a tree another one; what is as it was keeps its date."""
     names = labs.write_tree(variant.lab, tree, variant.texts)
-    for path in (tree / "labs").glob("*/*"):
-        if str(path.relative_to(tree)) not in names:
+    for path in (tree / "labs").rglob("*"):
+        if path.is_file() and str(path.relative_to(tree)) not in names:
             path.unlink()  # a test of another lab
 
 
@@ -79,7 +80,7 @@ def faults_of(variant, results, points, lost, hints):
     if not wrong:
         due = 100 if variant.name == "solution" else lab.starter
         return [f"has {points} points, not {due}: " + " ".join(sorted(lost))] if points != due else []
-    faults = [f"{test} is lost, which wrong/{wrong.name}.c does not name: {results[test].message}"
+    faults = [f"{test} is lost, which wrong/{wrong.name} does not name: {results[test].message}"
               for test in sorted(lost - wrong.loses - wrong.perhaps)]
     faults += [f"{test} passed" for test in sorted(wrong.loses - lost)]
     return faults + [f"the hint {hint} is not drawn" for hint in sorted(wrong.hints - hints)]
@@ -94,6 +95,8 @@ def grade(variant, trees):
         said, failed = make(tree, *goals)
         faults = [f"does not compile:\n{said}"] if failed else []
         faults += [f"is not compiled without warnings:\n{said}"] if said and not failed and not variant.wrong else []
+        if variant.lab.answers and variant.name != "starter" and not failed:
+            answers.fill(tree, variant.name)
         results = {} if failed else grading.grade(tree, variant.lab, jobs=1)
         if variant.name == "starter" and not failed:
             faults += prompt_faults(variant, tree)
@@ -132,13 +135,14 @@ def tell(row):
 
 def update(row):
     """Its loses: as it is now."""
-    path = row.lab.folder / f"wrong/{row.variant}.c"
+    path = next(row.lab.folder.glob(f"wrong/{row.variant}.*"), None)
     wrong = next((w for w in row.lab.wrong() if w.name == row.variant), None)
     if not wrong or not row.lost or wrong.loses <= row.lost <= wrong.loses | wrong.perhaps:
         return
     tests = "*" if len(row.lost) == len(row.lab.points) else " ".join(sorted(row.lost))
-    lines = textwrap.wrap(f"loses: {tests}", 100, initial_indent=" * ", subsequent_indent=" *   ", break_on_hyphens=False)
-    text = re.sub(r"^ \* loses:.*?(?=^ \* [a-z]+:)", "\n".join(lines) + "\n", path.read_text(encoding="utf-8"), 1,
+    star = " * " if path.suffix == ".c" else ""
+    lines = textwrap.wrap(f"loses: {tests}", 100, initial_indent=star, subsequent_indent=star + "  ", break_on_hyphens=False)
+    text = re.sub(rf"^{re.escape(star)}loses:.*?(?=^{re.escape(star)}[a-z]+:)", "\n".join(lines) + "\n", path.read_text(encoding="utf-8"), 1,
                   re.DOTALL | re.MULTILINE)
     path.write_text(text, encoding="utf-8")
 

@@ -34,7 +34,7 @@ RUN = """\
 root=${{AUTOGRADER:-/autograder}}
 cd "$(dirname "$0")" && mkdir -p "$root/results" &&
 exec tessera/tools/regrade {number} "$root/submission" --pristine tessera --jobs "$(nproc)" \\
-	--gradescope "$root/results/results.json"
+	--gradescope "$root/results/results.json" --metadata "$root/submission_metadata.json"
 """
 
 

@@ -20,6 +20,7 @@ import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import answers
 import confine
 import machine
 
@@ -184,8 +185,16 @@ class Grader:
         return "\n  ".join(part for part in (text, *boot.why.splitlines()) if part)
 
 
+def run_answers(tree, lab, tests, told=lambda name, result: None, login=None, text=None):
+    """{name: Test} of a lab that asks for answers: those in the tree, or these, for this student's machine."""
+    results = answers.grade(tree, tests, login, text, told)
+    return {test: judged(lab, test, result) for test, result in results.items()}
+
+
 def run_kernel(tree, lab, tests, jobs=None, told=lambda name, result: None):
     """{name: Test}"""
+    if lab.answers:
+        return run_answers(tree, lab, tests, told)
     grader = Grader(tree, tests, told)
     twice = [name for name, number in collections.Counter(grader.elf.tests()).items() if number > 1]
     if twice:

@@ -32,6 +32,9 @@ lines may go on), then C: whole definitions. One that the master has replaces it
      * thought: two neighbours of one size are buddies
      */
 
+Where a lab asks for answers about a machine instead of functions (lab 0), lab.toml says answers = "answers.toml", [write] is
+empty, answers.toml in the folder is the empty sheet, and wrong solutions are wrong/*.py: see byhand.py.
+
 It must lose all that loses: names and nothing else, and draw each hint. Only where memory is destroyed, so that what breaks
 down next hangs on where things happen to lie, perhaps: names what it may lose, too.
 """
@@ -47,6 +50,7 @@ import tomllib
 
 import csource
 import rules
+import seeds
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
 Hint = collections.namedtuple("Hint", "id test says text")
@@ -73,6 +77,7 @@ class Lab:
             self.number, self.name, self.starter = data["number"], data["name"], data["starter"]
             self.write, self.points = data["write"], data["points"]
             self.gone, self.hidden = data.get("gone", {}), data.get("hidden", [])
+            self.answers = data.get("answers")  # the file with them; None: functions are to be written
             self.hints = [Hint(h["id"], h["test"], h["says"], h["text"]) for h in data.get("hint", [])]
         except KeyError as key:
             raise LabError(f"{path}: {key} is missing; tools/labs/lab.py shows the format") from None
@@ -110,18 +115,23 @@ class Lab:
 
     def wrong(self):
         """The wrong solutions, in the order of their names."""
-        return [read_wrong(self, path) for path in sorted((self.folder / "wrong").glob("*.c"))]
+        return [read_wrong(self, path) for path in sorted((self.folder / "wrong").glob("*.py" if self.answers else "*.c"))]
+
+    @property
+    def taken(self):
+        """The files that are taken from what a student hands in."""
+        return [self.answers] if self.answers else list(self.write)
 
 
 def read_wrong(lab, path):
-    """One wrong/NAME.c."""
+    """One wrong/NAME.c, or NAME.py."""
     text = path.read_text(encoding="utf-8")
-    head = re.match(r"/\*\n(.*?)\*/\n", text, re.DOTALL)
+    head = re.match(r"/\*\n(.*?)\*/\n" if path.suffix == ".c" else r'"""\n(.*?)"""\n', text, re.DOTALL)
     fields = {}
     for line in head[1].splitlines() if head else []:
         line = line.strip().removeprefix("*").strip()
         name, colon, rest = line.partition(":")
-        if colon and name in ("loses", "perhaps", "hint", "thought"):
+        if colon and name in ("loses", "perhaps", "hint", "is", "thought"):
             fields[name] = rest.strip()
         elif fields:
             fields[list(fields)[-1]] = (fields[list(fields)[-1]] + " " + line).strip()
@@ -271,7 +281,10 @@ def take_over(keep, file, text, earlier):
 
 def lab_files(lab, tree=TREE):
     """What every tree of this lab has and the master has not: {path: text}."""
-    own = {str(path.relative_to(tree)): path.read_text(encoding="utf-8") for path in sorted(lab.folder.glob("*_test.[ch]"))}
+    kinds = ("*.c", "*.mk", "wrong/*.py") if lab.answers else ("*_test.[ch]",)
+    own = {str(path.relative_to(tree)): path.read_text(encoding="utf-8") for kind in kinds for path in sorted(lab.folder.glob(kind))}
+    if lab.answers:
+        own |= {lab.answers: (lab.folder / lab.answers).read_text(encoding="utf-8"), seeds.FILE: seeds.seed_mk(seeds.NOBODY)}
     stamp = f"/* Which lab this tree is of; written by tools/lab. */\n#define LAB {lab.number}\n#define LAB_NAME \"{lab.name}\"\n"
     handout = lab.folder / "README.md"
     return own | {
@@ -311,9 +324,11 @@ def commit(out, subject):
             raise LabError(f"git {command[0]} failed in {out}:\n{done.stderr}")
 
 
-def make_tree(lab, out, keep=None, tree=TREE):
+def make_tree(lab, out, keep=None, tree=TREE, login=None):
     """A student's tree, whole or not at all. Returns what there is to tell."""
     changed, notes = starter_files(lab, keep, tree)
+    if login:
+        changed[seeds.FILE] = seeds.seed_mk(login)
     begun = out.with_name(f".{out.name}.begun-{os.getpid()}")
     try:
         write_tree(lab, begun, changed, tree)

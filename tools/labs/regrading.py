@@ -24,6 +24,7 @@ import grading
 import lab as labs
 import report
 import rules
+import seeds
 import submission
 
 BUILD_LIMITS = confine.Limits(cpu=60, wall=600, file=64 << 20, memory=2 << 30)
@@ -98,7 +99,11 @@ def regrade(pristine, path, student, jobs=1):
     with tempfile.TemporaryDirectory(prefix="regrade-") as folder:
         tree = pathlib.Path(folder, "tree")
         try:
-            texts = merged(outcome, submission.read(path, list(pristine.lab.write)))
+            handed_in = submission.read(path, pristine.lab.taken)
+            if pristine.lab.answers:
+                answered(outcome, handed_in[pristine.lab.answers])
+                return outcome
+            texts = merged(outcome, handed_in)
             subprocess.run(["cp", "-a", "--reflink=auto", f"{pristine.tree}/.", tree], check=True)
             compiled(outcome, tree, texts)
             if outcome.complaints:
@@ -111,8 +116,20 @@ def regrade(pristine, path, student, jobs=1):
         except grading.BuildError as error:
             outcome.refuse(f"it does not compile:\n{error}")
             outcome.notes.append("it does not compile")
-    outcome.seconds = time.monotonic() - began
+        finally:
+            outcome.seconds = time.monotonic() - began
     return outcome
+
+
+def answered(outcome, text):
+    """A sheet of answers, about the machine of the student who is named to us: whose the sheet says does not count."""
+    pristine = outcome.pristine
+    try:
+        login = seeds.login(outcome.student)
+    except ValueError as problem:
+        raise grading.GradeError(f"{problem}\n  each student has a machine of his own, made from his login: --name says it") from None
+    outcome.notes.append(f"graded by the machine of {login}: make lab LAB={pristine.lab.number} SEED={login}")
+    outcome.results = grading.run_answers(pristine.tree, pristine.lab, list(pristine.lab.points), login=login, text=text)
 
 
 def merged(outcome, texts):
@@ -228,4 +245,4 @@ def join(paths, out):
 def student_of(path):
     """The name of a folder or of an archive without what says its kind."""
     name = pathlib.Path(os.path.abspath(path)).name
-    return re.sub(r"\.(zip|tar|tgz|tbz2|txz|c|h)$", "", re.sub(r"\.(gz|bz2|xz)$", "", name)) or name
+    return re.sub(r"\.(zip|tar|tgz|tbz2|txz|c|h|toml)$", "", re.sub(r"\.(gz|bz2|xz)$", "", name)) or name

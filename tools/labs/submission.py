@@ -158,6 +158,6 @@ def from_tar(path, wanted):
 
 def single_file(path, wanted, error):
     """Not an archive: perhaps the one file itself."""
-    if len(wanted) == 1 and path.suffix in (".c", ".h"):
+    if len(wanted) == 1 and path.suffix in (".c", ".h", ".toml"):
         return {wanted[0]: (0, read_file(path))}
     raise SubmissionError(f"it is no folder and no archive of a kind that is known (zip, tar, tar.gz, tar.bz2, tar.xz): {error}")
