@@ -264,7 +264,7 @@ static enum verdict rights(bool skip)
 	read_only &= remote.done == (*last == 3);
 	vfree(p);
 	if (!read_only)
-		return no_try("a page");
+		return tell(NO_TRY, "the CPUs do not see the same page at 0x%lx:", (vaddr_t)last);
 	return tell(remote.done ? RED : GREEN,
 		    "CPU 1 could still write to 0x%lx, the last page of a range that was flushed:",
 		    (vaddr_t)last);

@@ -168,22 +168,36 @@ static void free_tables(void *nr)
 	*(u64 *)nr = tlb_free_tables();
 }
 
+static void (*put)(pte_t *table);
+
+/* What is given back is page_alloc's, and its link, too. */
+static void unlink_and_put(pte_t *table)
+{
+	virt_to_page(table)->next = 0;
+	put(table);
+}
+
 /* In the midst of the flush, a table that waits for it is still a table. */
 TEST(tlb, tables_are_kept_until_it_is_over)
 {
-	struct page *page = alloc_pages(__GFP_ZERO, 0);
+	struct page *pages[2];
 	u64 nr = 0;
 
-	EXPECT(page);
-	page->state = PG_TABLE;
-	tlb_defer_table(page_address(page));
-	seen.page = page;
+	EXPECT(alloc_pages_bulk(__GFP_ZERO, 2, pages));
+	for (u64 i = 0; i < 2; i++) {
+		pages[i]->state = PG_TABLE;
+		tlb_defer_table(page_address(pages[i]));
+	}
+	seen.page = pages[0];
+	put = page_alloc_tables.put;
+	page_alloc_tables.put = unlink_and_put;
 	watch_flushes(free_tables, &nr);
+	page_alloc_tables.put = put;
 	seen.page = NULL;
-	EXPECT_EQ(nr, 1);
+	EXPECT_EQ(nr, 2);
 	expect_flushes(1);
 	EXPECT_EQ(seen.state, PG_TABLE);
-	EXPECT(page->state != PG_TABLE);
+	EXPECT(pages[0]->state != PG_TABLE && pages[1]->state != PG_TABLE);
 }
 
 /* A table that was unlinked is a free frame only after a flush. */

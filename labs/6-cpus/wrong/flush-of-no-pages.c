@@ -1,6 +1,8 @@
 /*
- * loses: *
- * hint: nothing-is-everything
+ * loses: shootdown/no_address_is_reused_before shootdown/no_frame_is_reused_before
+ *   tlb/stale_until_flushed
+ * perhaps: shootdown/range_is_flushed
+ * hint: own-tlb in-its-tlb
  * thought: one call serves both, with the range as it is; but no pages means everything
  */
 static void flush_this_cpu(void *arg)

@@ -1,6 +1,6 @@
 /*
- * loses: *
- * hint: range-not-flushed
+ * loses: shootdown/range_is_flushed
+ * hint: range
  * thought: INVLPG takes an address; but it forgets one page, and there are nr_pages of them
  */
 static void flush_this_cpu(void *arg)

@@ -1,6 +1,7 @@
 /*
- * loses: *
- * hint: control-ignored
+ * loses: shootdown/no_address_is_reused_before shootdown/no_frame_is_reused_before
+ *   shootdown/pruned_tables_are_forgotten shootdown/range_is_flushed
+ * hint: no-harm
  * thought: who is named by tlb_skip_cpu flushes all the same; but the tests must see what happens if it does not
  */
 static void flush_this_cpu(void *arg)

@@ -1,6 +1,7 @@
 /*
- * loses: *
- * hint: walks-remembered
+ * loses: shootdown/pruned_tables_are_forgotten
+ * perhaps: tlb/full_batch_flushes_itself
+ * hint: old-table
  * thought: the TLB is flushed, and that is all that a CPU remembers; but we keep walks of our own
  */
 static void flush_this_cpu(void *arg)

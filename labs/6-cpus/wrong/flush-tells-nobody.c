@@ -1,6 +1,8 @@
 /*
- * loses: *
- * hint: batch-not-closed
+ * loses: shootdown/what_comes_later_waits_longer tlb/all_flush_at_once
+ *   tlb/asked_in_the_midst_of_a_flush tlb/closed_batch_waits_for_its_own_flush
+ *   tlb/tables_are_kept_until_it_is_over
+ * hint: nobody-told
  * thought: flushing is all that a flush does; but what waits on this CPU is to become a batch then
  */
 static void flush_this_cpu(void *arg)

@@ -1,5 +1,6 @@
 /*
- * loses: *
+ * loses: shootdown/what_comes_later_waits_longer tlb/flushes_are_numbered
+ *   tlb/full_batch_flushes_itself tlb/large_areas_go_to_the_depot
  * hint: flushed-again
  * thought: who asks for a flush gets one; but if it is done already there is nothing to do
  */

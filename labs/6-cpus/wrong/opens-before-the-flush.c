@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/closed_batch_waits_for_its_own_flush
  * hint: opened-early
  * thought: a batch is closed, so it can be opened; but its flush is still to come
  */

@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: shootdown/what_comes_later_waits_longer
  * hint: younger-too
  * thought: a flush was done, so all that waits is ready; but some of it was freed after the batch was closed
  */

@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/a_settled_stock_is_small
  * hint: batch-as-ever
  * thought: the batch is as large as ever; but memory may have become short, and what waits cannot be used
  */

@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/large_areas_go_to_the_depot
  * hint: nothing-for-others
  * thought: what is ready stays here; but what this CPU did not need may be what another one is short of
  */

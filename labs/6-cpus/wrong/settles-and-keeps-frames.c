@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/a_full_ring_loses_nothing tlb/a_settled_stock_is_small
  * hint: keeps-frames
  * thought: the batch is ready, that was it; but more frames than two batches are of no use here
  */

@@ -1,6 +1,6 @@
 /*
- * loses: *
- * hint: not-released
+ * loses: tlb/full_batch_flushes_itself tlb/large_areas_go_to_the_depot
+ * hint: not-opened full-is-ignored
  * thought: the flush is done, so whoever comes next will open the batch; but the ring has no room now
  */
 void stock_settle(bool full)

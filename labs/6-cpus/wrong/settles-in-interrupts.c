@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/a_full_ring_loses_nothing
  * hint: flush-in-an-interrupt
  * thought: a flush is due, so flush; but in an interrupt nobody can wait for other CPUs
  */

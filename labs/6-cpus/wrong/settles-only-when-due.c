@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/large_areas_go_to_the_depot
  * hint: full-is-ignored
  * thought: a flush when it is due; but full says that there is no room, due or not
  */

@@ -1,6 +1,7 @@
 /*
- * loses: *
- * hint: not-released
+ * loses: shootdown/who_does_not_answer_holds_up_reuse tlb/a_full_ring_loses_nothing
+ *   tlb/a_settled_stock_is_small tlb/full_batch_flushes_itself tlb/large_areas_go_to_the_depot
+ * hint: never-flushed full-is-ignored
  * thought: close, then open; but between the two every CPU must flush
  */
 void stock_settle(bool full)

@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/tables_are_kept_until_it_is_over
  * hint: table-freed-early
  * thought: free them, flush, done; but meanwhile another CPU walks a table that is somebody's frame
  */

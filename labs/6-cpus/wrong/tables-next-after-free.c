@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/tables_are_kept_until_it_is_over
  * hint: next-after-free
  * thought: free it, then go to the next; but its link belongs to page_alloc by then
  */

@@ -1,6 +1,6 @@
 /*
- * loses: *
- * hint: table-without-a-flush
+ * loses: tlb/tables_are_kept_until_it_is_over tlb/tables_wait_for_a_flush
+ * hint: no-number
  * thought: the table is in the list; but nobody knows which flush it waits for
  */
 void tlb_defer_table(pte_t *table)

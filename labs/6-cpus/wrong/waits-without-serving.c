@@ -1,5 +1,5 @@
 /*
- * loses: *
+ * loses: tlb/all_flush_at_once
  * hint: deadlock
  * thought: somebody else flushes, so wait; but he waits for us, and our interrupts may be masked
  */
