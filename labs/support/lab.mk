@@ -8,7 +8,7 @@ APPEND ?=
 export BOOT
 
 # A stub leaves helpers without a caller and variables without a user, which is no mistake here.
-LAB_CFLAGS := -include labs/support/lab.h -Wno-unused-function -Wno-unused-variable
+LAB_CFLAGS := -include labs/support/lab.h $(LAB_INCLUDE) -Wno-unused-function -Wno-unused-variable
 LAB_SOURCES := labs/support/lab.c $(wildcard labs/*/*_test.c)
 LAB_PROMPT := labs/support/prompt.c $(LAB_MACHINE)
 LAB_WRAPPED := panic_caught report_trap lock_taken lock_released cpu_serve mm_init

@@ -34,7 +34,7 @@ def test_all_stubs_of_the_real_labs_can_be_made():
     for lab in labs.labs():
         texts, _ = labs.starter_files(lab)
         for file, name in lab.functions:
-            assert labs.is_stub(texts[file], name)
+            assert labs.is_stub(texts[file], name) is not bool(lab.begin)
         for file, names in lab.gone.items():
             assert not [name for name in names if f"{name}(" in texts[file]]
 
@@ -52,6 +52,59 @@ def lab_that_writes(lab, names):
     other = copy.copy(lab)
     other.write, other.gone = {"mm/x.c": names}, {}
     return other
+
+
+BEGIN = """/* What it begins with. */
+
+/* Slow. */
+static int count(void)
+{
+	return pebbles + 0;
+}
+
+static int is_full(void)
+{
+	return count() == ROOM;
+}
+"""
+
+
+def begin_with(master, text):
+    """Lab 2 as one that begins with this text."""
+    path = master / "labs/2-put/lab.toml"
+    write(path, path.read_text(encoding="utf-8").replace("starter = 0", 'starter = 60\nbegin = "simple.c"').replace('["put"]', '["put", "is_full"]'))
+    write(master / "labs/2-put/simple.c", text)
+    write(master / "labs/2-put/put.h", "/* what that test includes */\n")
+    write(master / "labs/2-put/lab.mk", "MINE := 1\n")
+    return labs.lab_by_number("2", master)
+
+
+def test_a_lab_may_begin_with_something_that_works(master, tmp_path):
+    out = tmp_path / "lab2"
+    labs.make_tree(begin_with(master, BEGIN), out, tree=master)
+    text = in_tree(out, "mm/box.c")
+    assert "/* Slow. */\nstatic int count(void)" in text and "return count() == ROOM;" in text
+    assert "What it begins with" not in text and "YOURS_TO_WRITE" not in text and "return pebbles == ROOM" not in text
+    assert "return 1;\n}" in text and "next(int" not in text  # put: as the master's; [gone] is gone
+    assert in_tree(out, "labs/2-put/put.h") and in_tree(out, "labs/2-put/lab.mk") and not (out / "labs/2-put/simple.c").exists()
+
+
+@pytest.mark.parametrize("old, new, told", [
+    ("is_full", "next", "simple.c: it has next, which is not in \\[write\\]: nobody could hand it in"),
+    ("is_full", "was_full", "simple.c: it has none of the functions that it should replace"),
+])
+def test_a_begin_that_does_not_fit_is_told(master, old, new, told):
+    lab = begin_with(master, BEGIN.replace(old, new))
+    lab.gone.clear()
+    with pytest.raises(labs.LabError, match=told):
+        labs.starter_files(lab, tree=master)
+
+
+def test_a_begin_that_is_not_there_is_told(master):
+    lab = begin_with(master, BEGIN)
+    (master / "labs/2-put/simple.c").unlink()
+    with pytest.raises(labs.LabError, match="begin = 'simple.c', but there is no .*labs/2-put/simple.c"):
+        labs.starter_files(lab, tree=master)
 
 
 def kept(master, tmp_path, change):

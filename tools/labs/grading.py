@@ -103,7 +103,8 @@ class Grader:
         self.place = {name: n for n, name in enumerate(self.elf.tests())}
         missing = [test for test in tests if test not in self.place]
         if missing:
-            raise GradeError(f"lab.toml has points for tests that the kernel does not have: {', '.join(missing)}")
+            raise GradeError(f"lab.toml has points for tests that the kernel does not have: {', '.join(missing)}\n  (those in a "
+                             "lab's own folder are only in its trees: `make lab LAB=n OUT=folder`, and `make grade` there)")
         self.insns = known_insns(tree)
         self.tests, self.results, self.said, self.marks = tests, {}, {}, {}
         self.told, self.lock = told, threading.Lock()

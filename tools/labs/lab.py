@@ -10,6 +10,7 @@ Format of lab.toml:
     name = "Frames"
     starter = 0                             # points that the untouched starter has, exactly
     hidden = ["page_alloc/race"]            # tests which a student's Gradescope page does not show
+    begin = "simple.c"                      # may be left out: see below
     [write]                                 # the student's functions: file = names
     "mm/page_alloc.c" = ["take_block", "put_block"]
     [gone]                                  # what would give the answer away, and is cut: file = names
@@ -21,6 +22,13 @@ Format of lab.toml:
     test = "page_alloc/*"
     says = "unsound"
     text = "what it likely is, and what to do about it"
+
+Without begin the starter has a stub for each function in [write]. With it, it begins with something that works: this file
+in the lab's folder has whole definitions of functions in [write], and of others that only they need, as wrong/NAME.c
+has. Those of [write] that it lacks stay as they are in the master: they are given, but the student may change them.
+
+What only the trees of this lab need, tests and what they include, lies in the lab's folder, too: NAME_test.c, NAME.h, and
+lab.mk, which labs/support/lab.mk includes.
 
 Format of wrong/NAME.c: a head comment with these, each from the begin of a line (tests may be fnmatch patterns,
 lines may go on), then C: whole definitions. One that the master has replaces it, others come before the next that does.
@@ -78,6 +86,7 @@ class Lab:
             self.write, self.points = data["write"], data["points"]
             self.gone, self.hidden = data.get("gone", {}), data.get("hidden", [])
             self.answers = data.get("answers")  # the file with them; None: functions are to be written
+            self.begin = data.get("begin")  # the file with what works already; None: stubs
             self.hints = [Hint(h["id"], h["test"], h["says"], h["text"]) for h in data.get("hint", [])]
         except KeyError as key:
             raise LabError(f"{path}: {key} is missing; tools/labs/lab.py shows the format") from None
@@ -198,14 +207,28 @@ def sources(lab, tree=TREE):
 
 
 def stub_out(lab, texts):
-    """Take the student's functions, and what would give them away, out of texts."""
+    """Take the student's functions, and what would give them away, out of texts; or put in what he begins with."""
     for file, names in lab.gone.items():
         texts[file] = named(file, csource.without, texts[file], names)
+    if lab.begin:
+        return begin_with(lab, texts)
     for file, name in lab.functions:
         texts[file] = named(file, csource.with_body, texts[file], name,
                             lambda signature, name=name: stub_body(lab, signature, name))
     for file, name in lab.functions:
         texts[file] = kept_by_compilers(file, texts[file], name)
+    return texts
+
+
+def begin_with(lab, texts):
+    """The functions of lab.begin in the place of the master's."""
+    path = lab.folder / lab.begin
+    if not path.is_file():
+        raise LabError(f"{lab.path}: begin = {lab.begin!r}, but there is no {path}")
+    placed = named(path, csource.graft, texts, path.read_text(encoding="utf-8"))
+    foreign = set(placed) - {name for _, name in lab.functions}
+    if foreign:
+        raise LabError(f"{path}: it has {', '.join(sorted(foreign))}, which is not in [write]: nobody could hand it in")
     return texts
 
 
@@ -281,7 +304,7 @@ def take_over(keep, file, text, earlier):
 
 def lab_files(lab, tree=TREE):
     """What every tree of this lab has and the master has not: {path: text}."""
-    kinds = ("*.c", "*.mk", "wrong/*.py") if lab.answers else ("*_test.[ch]",)
+    kinds = ("*.c", "*.mk", "wrong/*.py") if lab.answers else ("*_test.c", "*.h", "lab.mk")
     own = {str(path.relative_to(tree)): path.read_text(encoding="utf-8") for kind in kinds for path in sorted(lab.folder.glob(kind))}
     if lab.answers:
         own |= {lab.answers: (lab.folder / lab.answers).read_text(encoding="utf-8"), seeds.FILE: seeds.seed_mk(seeds.NOBODY)}

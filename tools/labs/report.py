@@ -120,7 +120,19 @@ def text(results, tree, lab, lab_word="", colour=lambda kind, words: words):
         if len(tests) > 1:
             blocks.append(colour("bad", "FAIL ") + " for the same reason: " + textwrap.fill(
                 ", ".join(f"{test.name} ({test.max})" for test in tests[1:]), WIDTH, initial_indent=" " * 29).strip())
-    return "\n".join(blocks) + "\n\n" + total(results, lab, colour)
+    return "\n".join([*blocks, table(results)]) + "\n" + total(results, lab, colour)
+
+
+TABLE = "# | "  # so begins what tests print for a table below all results
+
+
+def table(results):
+    """Each row once: of several tests that print a row of one name, the first one's counts."""
+    lines = [line.removeprefix(TABLE) for test in results.values() for line in test.said.splitlines() if line.startswith(TABLE)]
+    rows = {}
+    for line in lines:
+        rows.setdefault(line.split(" ", 1)[0], line.rstrip())
+    return "".join(f"\n{row}" for row in rows.values()) + "\n" * bool(rows)
 
 
 def points(results):
