@@ -183,8 +183,8 @@ class ByHand:
 
 
 def digits(key, value):
-    """A number as it is written down."""
-    return str(value) if key in DECIMAL else f"{value:#x}"
+    """A number as it is written down; gdb reckons with 64 bits."""
+    return str(value) if key in DECIMAL else f"{value & (1 << 64) - 1:#x}"
 
 
 def written(key, value, number=digits):
