@@ -168,6 +168,62 @@ static void free_tables(void *nr)
 	*(u64 *)nr = tlb_free_tables();
 }
 
+/* In the midst of CPU 0's flush CPU 1 wants one, too. */
+static struct {
+	bool begun, asked; /* atomic */
+	u64 too_early;	   /* how often CPU 1 had flushed by then */
+} overlap;
+
+static void ask_meanwhile(void *unused)
+{
+	irqflags_t flags;
+
+	(void)unused;
+	while (!__atomic_load_n(&overlap.begun, __ATOMIC_ACQUIRE))
+		cpu_relax();
+	flags = irq_save();
+	__atomic_store_n(&overlap.asked, true, __ATOMIC_RELEASE);
+	tlb_flush(tlb_next_flush());
+	irq_restore(flags);
+}
+
+static void hold_the_first(void *unused)
+{
+	(void)unused;
+	__atomic_add_fetch(&seen.calls[cpu_id()], 1, __ATOMIC_RELAXED);
+	if (cpu_id() == 0 && !overlap.begun) {
+		__atomic_store_n(&overlap.begun, true, __ATOMIC_RELEASE);
+		while (!__atomic_load_n(&overlap.asked, __ATOMIC_ACQUIRE))
+			cpu_relax();
+		for (u32 i = 0; i < 10000; i++) /* time enough to make a mistake */
+			cpu_relax();
+		overlap.too_early = __atomic_load_n(&seen.calls[1], __ATOMIC_RELAXED);
+	}
+	seen.at_flush(NULL);
+}
+
+static void flush_while_asked(void *unused)
+{
+	(void)unused;
+	tlb_at_flush = hold_the_first;
+	cpu_start(1, ask_meanwhile, NULL);
+	tlb_flush_all();
+	__atomic_store_n(&overlap.begun, true, __ATOMIC_RELEASE); /* if it never was on CPU 0 */
+	cpu_join(1);
+}
+
+/* Who comes while a flush is under way waits for its end, and then makes the next. */
+TEST(tlb, one_flush_at_a_time)
+{
+	if (nr_cpus() == 1)
+		SKIP("needs a second CPU");
+	overlap.begun = overlap.asked = false;
+	watch_flushes(flush_while_asked, NULL);
+	EXPECT_EQ(overlap.too_early, 0);
+	expect_flushes(2);
+	EXPECT(tlb_flushed(seen.number + 1));
+}
+
 static void (*put)(pte_t *table);
 
 /* What is given back is page_alloc's, and its link, too. */

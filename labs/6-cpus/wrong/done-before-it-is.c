@@ -1,5 +1,5 @@
 /*
- * loses: tlb/asked_in_the_midst_of_a_flush
+ * loses: tlb/asked_in_the_midst_of_a_flush tlb/one_flush_at_a_time
  * hint: done-too-early
  * thought: we flush now, so it is done; but it takes a while, and others look meanwhile
  */

@@ -1,9 +1,8 @@
 /*
- * loses: shootdown/pruned_tables_are_forgotten shootdown/what_comes_later_waits_longer
- *   shootdown/who_does_not_answer_holds_up_reuse tlb/all_flush_at_once
+ * loses: shootdown/what_comes_later_waits_longer tlb/all_flush_at_once
  *   tlb/asked_in_the_midst_of_a_flush tlb/closed_batch_waits_for_its_own_flush
- *   tlb/stale_until_flushed tlb/tables_are_kept_until_it_is_over
- * perhaps: tlb/full_batch_flushes_itself
+ *   tlb/one_flush_at_a_time tlb/stale_until_flushed tlb/tables_are_kept_until_it_is_over
+ * perhaps: tlb/* shootdown/*
  * hint: own-tlb left-out
  * thought: a shootdown is what the others are told; but the CPU that tells them has a TLB, too
  */

@@ -1,7 +1,7 @@
 /*
  * loses: shootdown/no_address_is_reused_before shootdown/no_frame_is_reused_before
  *   tlb/stale_until_flushed
- * perhaps: shootdown/range_is_flushed
+ * perhaps: tlb/* shootdown/*
  * hint: own-tlb in-its-tlb
  * thought: one call serves both, with the range as it is; but no pages means everything
  */

@@ -1,7 +1,7 @@
 /*
  * loses: shootdown/what_comes_later_waits_longer tlb/all_flush_at_once
  *   tlb/asked_in_the_midst_of_a_flush tlb/closed_batch_waits_for_its_own_flush
- *   tlb/tables_are_kept_until_it_is_over
+ *   tlb/one_flush_at_a_time tlb/tables_are_kept_until_it_is_over
  * hint: nobody-told
  * thought: flushing is all that a flush does; but what waits on this CPU is to become a batch then
  */

@@ -1,5 +1,6 @@
 /*
  * loses: tlb/asked_in_the_midst_of_a_flush tlb/closed_batch_waits_for_its_own_flush
+ *   tlb/one_flush_at_a_time
  * hint: next-under-way
  * thought: one more than the last that is done; but that one may have begun, and have passed some CPU
  */

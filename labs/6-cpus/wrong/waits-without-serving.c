@@ -1,5 +1,5 @@
 /*
- * loses: tlb/all_flush_at_once
+ * loses: tlb/all_flush_at_once tlb/one_flush_at_a_time
  * hint: deadlock
  * thought: somebody else flushes, so wait; but he waits for us, and our interrupts may be masked
  */
