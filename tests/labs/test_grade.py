@@ -240,6 +240,14 @@ def test_programs_read_the_same(results, tree, lab):
     assert all(t["status"] in ("passed", "failed") for t in scope["tests"] if t["name"] != report.STAFF)
 
 
+def test_of_a_long_audit_the_first_lines_are_told(tmp_path):
+    message = "\n".join(f"0x{n}000: entry 0x163 belongs to no area" for n in range(1000))
+    test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])
+    told = report.failure(test, tmp_path, "", lambda kind, words: words)
+    assert len(told.splitlines()) < 20 and "0x11000: " in told and "0x12000: " not in told
+    assert "... and 988 lines more" in told
+
+
 def test_expected_and_got():
     for message, expected, got in (
             ("a.c:7: a == b was 0x5 and 0x6", "a == b", "a is 5, b is 6"),

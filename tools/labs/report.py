@@ -16,6 +16,7 @@ import xml.etree.ElementTree as xml
 WIDTH = 110
 STAFF = "for the staff: what looks odd"
 SAID_LINES = 24  # of the console, around a failure
+GOT_LINES = 12
 
 
 def colours(stream=sys.stdout):
@@ -81,6 +82,13 @@ def said_lines(said, message):
     return [] if first is None or "PANIC" not in message else lines[first:first + SAID_LINES]
 
 
+def first_lines(got):
+    """What came of it; an audit of what was destroyed may say thousands of things."""
+    lines = got.splitlines()
+    left = len(lines) - GOT_LINES
+    return lines if left < 2 else lines[:GOT_LINES] + [f"... and {left} lines more"]
+
+
 def again(test, lab_word):
     """(the command that runs just this again, the same under gdb)"""
     if test.insns is None:  # no test in the kernel: an answer
@@ -97,7 +105,7 @@ def failure(test, tree, lab_word, colour, fields=("did", "again", "gdb")):
     expected, got = expected_and_got(test.message)
     rerun, gdb = again(test, lab_word)
     source = source_lines(tree, test.message)
-    rows = [("did", source) if "did" in fields else ("", []), ("expected", expected.splitlines()), ("got", got.splitlines()),
+    rows = [("did", source) if "did" in fields else ("", []), ("expected", expected.splitlines()), ("got", first_lines(got)),
             ("said", said_lines(test.said, test.message)),
             ("hint", textwrap.wrap(" ".join(test.advice.split()), WIDTH - 10) if test.advice else []),
             ("again", [rerun] if "again" in fields else []), ("in gdb", [gdb] if "gdb" in fields else [])]
