@@ -1,0 +1,32 @@
+/*
+ * loses: family/each_kind_is_freed_by_each_road family/put_pages_change_hands
+ *   family/vrealloc_keeps_what_was_there vmalloc/misuse_is_told vmalloc/vmap_shows_the_same_frames
+ * hint: kind-lost
+ * thought: an area is an area
+ */
+static void *try_area(struct vm_request *rq)
+{
+	vaddr_t va = rq->align ? window_get(rq->nr_pages, rq->align, rq->lo, rq->hi) :
+				 stock_get_area(rq->nr_pages);
+	vaddr_t at = va, end = va + (rq->nr_pages << PAGE_SHIFT);
+	irqflags_t flags;
+	pte_t note;
+
+	if (!va)
+		return NULL;
+	rq->va = va;
+	rq->done = 0;
+	for (u64 nr = 1; nr && at < end; at += nr << PAGE_SHIFT, rq->done += nr) {
+		flags = irq_save();
+		nr = rq->fill(rq, window_entry(at), in_table(at, end));
+		irq_restore(flags);
+	}
+	note = vm_area_encode(at == end ? VM_ALLOC : VM_FREED, rq->nr_pages, rq->caller);
+	note.v |= rq->mixed ? AREA_MIXED : 0;
+	if (at < end) {
+		put_area(va, note, rq->done, owns_frames(rq->kind));
+		return NULL;
+	}
+	pte_set(pt_entry(&kernel_pt, va - PAGE_SIZE), note);
+	return (void *)va;
+}

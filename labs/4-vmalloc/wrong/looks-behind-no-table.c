@@ -1,0 +1,19 @@
+/*
+ * loses: vmalloc/misuse_is_told
+ * hint: no-entry
+ * thought: every address has an entry
+ */
+void vm_free_area(vaddr_t va, enum vm_kind kind)
+{
+	irqflags_t flags = irq_save();
+	pte_t *guard = IS_ALIGNED(va, PAGE_SIZE) ? window_entry(va - PAGE_SIZE) : NULL;
+	bool ours = false;
+	pte_t was = pte_get(guard), freed = was;
+
+	freed.v ^= AREA_KIND(kind) ^ AREA_KIND(VM_FREED);
+	ours = (was.v & AREA_KIND(15)) == AREA_KIND(kind) && pte_replace(guard, was, freed);
+	irq_restore(flags);
+	if (!ours)
+		bad_pointer(free_calls[kind], va);
+	free_long(va, guard, owns_frames(kind));
+}
