@@ -11,6 +11,7 @@ import sys
 import time
 import xml.etree.ElementTree
 
+import confine
 import grading
 import lab as labs
 import machine
@@ -322,6 +323,19 @@ esac
     assert {name: result.result for name, result in found.items()} == {"a/one": "pass", "a/two": "fail", "a/three": "fail"}
     assert "heap-use-after-free" in found["a/two"].why and found["a/three"].why == "x.c:7: wrong"
     assert heard == ["a/one", "a/two", "a/three"]
+
+
+def test_on_the_host_what_never_ends_is_not_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "HOST_LIMITS", confine.Limits(cpu=1, wall=60, file=1 << 20))
+    script = tmp_path / "build/host-tests"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho run >>runs\nprintf '1..3\\nok 1 a/one\\n'\nwhile :; do :; done\n")
+    script.chmod(0o755)
+    heard = []
+    found = grading.run_host(tmp_path, ["a/one", "a/two", "a/three"], lambda name, result: heard.append(name))
+    assert (tmp_path / "runs").read_text() == "run\n" and heard == ["a/one", "a/two", "a/three"]
+    assert [result.result for result in found.values()] == ["pass", "fail", "fail"]
+    assert "it did not end within 1 seconds of CPU time" in found["a/two"].why
 
 
 # The books

@@ -1,5 +1,5 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/exhaust
+ * loses: check/clean_to_begin_with page_alloc/exhaust page_alloc/shrinkers
  * hint: order-11
  * thought: a block merges for as long as its buddy is free; there is no list for order 11
  */
