@@ -2,6 +2,12 @@
 #
 # The kernel that checks itself is the one to learn with; it boots at once, and straight to the prompt.
 include $(wildcard labs/[0-9]*/lab.mk)
+
+# What needs files that only Tessera's own tree has; `make help` does not list it.
+NOT_HERE := lab gradescope labs-count labs-check mutants coverage
+$(foreach goal,$(filter $(NOT_HERE),$(MAKECMDGOALS)),\
+	$(error make $(goal) works in Tessera's own tree only, not in that of a lab; `make help` lists what works here))
+
 CHECK ?= 1
 BOOT ?= direct
 APPEND ?=

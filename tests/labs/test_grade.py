@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 import xml.etree.ElementTree
+from concurrent.futures import ThreadPoolExecutor
 
 import confine
 import grading
@@ -300,6 +302,8 @@ def test_make_grade_says_it_all(tree, tmp_path):
     assert json.loads((tmp_path / "GRADESCOPE").read_text())["score"] == 24
     assert xml.etree.ElementTree.parse(tmp_path / "JUNIT").getroot()[0].get("failures") == "1"
     assert make("TEST=planted/a,planted/q").returncode == 0
+    died = make("TEST=planted/a,planted/i").stdout
+    assert died.index("in QEMU: planted/i_triple_faults failed (") < died.index("in QEMU: 1 passed, 1 failed (")
     assert "TEST=nobody: no test of lab 9, Planted is called so; they are\n  planted/a_passes" in make("TEST=nobody").stdout
     assert "JSON=/: cannot be written" in make("TEST=planted/a", "JSON=/").stdout
 
@@ -336,6 +340,31 @@ def test_on_the_host_what_never_ends_is_not_tried_again(tmp_path, monkeypatch):
     assert (tmp_path / "runs").read_text() == "run\n" and heard == ["a/one", "a/two", "a/three"]
     assert [result.result for result in found.values()] == ["pass", "fail", "fail"]
     assert "it did not end within 1 seconds of CPU time" in found["a/two"].why
+
+
+def test_ctrl_c_ends_it_with_a_word(built, tmp_path):
+    """While it waits for make, which here never ends."""
+    make = tmp_path / "make"
+    make.write_text(f"#!/bin/sh\necho $$ >{tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 1000\n")
+    make.chmod(0o755)
+    environ = grading.environment() | {"LAB": "1", "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    with subprocess.Popen([sys.executable, "-B", HERE.parent.parent / "tools/grade"], env=environ, cwd=built, text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as grade:
+        while not (tmp_path / "pid").exists() and grade.poll() is None:
+            time.sleep(0.02)
+        grade.send_signal(signal.SIGINT)
+        said = grade.communicate()[0]
+    assert grade.returncode == 130 and said == "grade: stopped; nothing was graded\n"
+    assert not pathlib.Path("/proc", (tmp_path / "pid").read_text().strip(), "cmdline").exists()
+
+
+def test_when_all_is_to_end_what_runs_in_other_threads_does(monkeypatch):
+    monkeypatch.setattr(confine, "stopped", threading.Event())
+    with ThreadPoolExecutor(1) as pool:
+        lines = []
+        running = pool.submit(confine.run, ["sh", "-c", "echo begun; sleep 1000"], "/", confine.Limits(9, 900, 1 << 20), None,
+                              lambda line: (lines.append(line), confine.stopped.set()))
+        assert running.result(300).why == "did not end within 900 seconds" and lines == ["begun"]
 
 
 # The books

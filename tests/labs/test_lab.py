@@ -3,6 +3,7 @@
 import copy
 import os
 import subprocess
+import sys
 
 import lab as labs
 import pytest
@@ -212,6 +213,31 @@ def test_a_lab_tree_makes_no_labs(tmp_path):
     assert status == 0 and "lab 1, Frames: " in said and "mm/page_alloc.c: " in said
     done = subprocess.run([out / "tools/lab"], capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "this is a tree of lab 1, Frames; only Tessera's own tree makes others" in done.stderr
+
+
+def test_in_a_lab_tree_what_is_the_lecturers_is_told_not_listed_and_harms_nothing(tmp_path):
+    out = tmp_path / "lab1"
+    make_lab(LAB="1", OUT=str(out))
+    books = (out / "labs/support/insns.json").read_text(encoding="utf-8")
+    make = ["make", "-s", "-C", str(out)]
+    listed = subprocess.run([*make, "help"], capture_output=True, text=True, check=True).stdout
+    ours = subprocess.run(["make", "-s", "-C", TREE, "help"], capture_output=True, text=True, check=True).stdout
+    assert "make grade " in listed and "make lab " in ours
+    for goal in ("lab", "gradescope", "labs-count", "labs-check", "mutants", "coverage"):
+        done = subprocess.run([*make, goal], capture_output=True, text=True, check=False)
+        assert done.returncode == 2 and f"make {goal} works in Tessera's own tree only" in done.stderr
+        assert f"make {goal} " not in listed and f"make {goal} " in ours
+    done = subprocess.run([sys.executable, "-B", out / "tools/labs/count.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "this is a tree of lab 1, Frames" in done.stderr
+    assert (out / "labs/support/insns.json").read_text(encoding="utf-8") == books
+
+
+def test_in_a_lab_tree_no_page_leads_to_what_is_not_there(tmp_path):
+    out = tmp_path / "lab1"
+    make_lab(LAB="1", OUT=str(out))
+    for page in [out / "README.md", *(out / "docs").glob("*.md")]:
+        for link in labs.LINK.finditer(page.read_text(encoding="utf-8")):
+            assert ":" in link[2] or (page.parent / link[2].partition("#")[0]).exists(), f"{page.name}: {link[0]}"
 
 
 def test_no_lab_tree_has_another_labs_answers(tmp_path):

@@ -9,9 +9,11 @@ import os
 import select
 import signal
 import subprocess
+import threading
 import time
 
 OUTPUT_BYTES = 1 << 20
+stopped = threading.Event()  # set it, and all that runs ends soon, in whichever thread
 Limits = collections.namedtuple("Limits", "cpu wall file memory", defaults=(None,))  # seconds, seconds, bytes, bytes
 Ended = collections.namedtuple("Ended", "status text why")  # why: which limit it met, or ""
 
@@ -49,7 +51,7 @@ def listen(child, deadline, on_line):
     kept = begun = b""
     while True:
         left = deadline - time.monotonic()
-        if left <= 0:
+        if left <= 0 or stopped.is_set():
             return kept, False
         if not select.select([child.stdout], [], [], min(left, 1))[0]:
             if child.poll() is not None:

@@ -34,7 +34,7 @@ ROOM = 4  # times as much as in the master, and the shortest limit at least, is 
 TOO_FEW = 8  # a test that passes in less than this part of what it takes was not really run
 FAILED_CHECK = re.compile(r"^# ((?:\S+_test\.c:\d+|PANIC|leak): .*)", re.MULTILINE)  # the runner prints it before it is a verdict
 BUILD_LIMITS = confine.Limits(cpu=300, wall=1200, file=256 << 20)
-HOST_LIMITS = confine.Limits(cpu=30, wall=120, file=256 << 20)  # its RAM is a file; all the tests of a lab take 1 to 3 seconds
+HOST_LIMITS = confine.Limits(cpu=12, wall=120, file=256 << 20)  # its RAM is a file; a lab takes 0.1 to 1.3 seconds
 PER_SECOND = 1_000_000_000 >> machine.SHIFT  # instructions in a virtual second
 
 # hint: its id, or None; advice: its text; said: on the console meanwhile; marks: what looks like meddling.
@@ -252,7 +252,7 @@ def host_run(tree, tests, told):
         return parser.results, "", False
     endless = any(word in done.why for word in ("CPU", "did not end"))
     why = f"it did not end within {HOST_LIMITS.cpu} seconds of CPU time: this test, or one that ran with it\n" \
-          "  what QEMU says of it comes next; `make grade HOST=0` asks only that" if endless else \
+          "  what QEMU says of it counts; `make grade HOST=0` asks only that" if endless else \
           done.why or f"the program ended with status {done.status}"
     return parser.results, "\n".join(parser.notes[-40:] + [why]), endless
 

@@ -68,6 +68,7 @@ Wrong = collections.namedtuple("Wrong", "name loses perhaps hints thought text")
 LEFT_OUT = ("labs/*", "tests/labs/*", "tests/mutants/*", "tests/coverage/*", ".ci/*", "docs/teaching.md",
             "tools/labs/check.py", "tools/labs/simple.py", "tools/regrade", "tools/labs/regrade*", "tools/labs/gradescope*")
 KEPT = ("labs/support/*",)
+LINK = re.compile(r"\[([^]\n]*)\]\(([^)\s]+)\)")
 
 
 class LabError(Exception):
@@ -317,12 +318,25 @@ def lab_files(lab, tree=TREE):
     }
 
 
+def without_dead_links(name, text, names):
+    """A page without links to files that are not in names: a row of a table goes, elsewhere the words stay."""
+    def is_dead(link):
+        path = os.path.normpath(os.path.join(os.path.dirname(name), link[2].partition("#")[0]))
+        return ":" not in link[2] and path != "." and not any(n == path or n.startswith(path + "/") for n in names)
+
+    lines = [line for line in text.splitlines(keepends=True)
+             if not (line.startswith("|") and any(map(is_dead, LINK.finditer(line))))]
+    return LINK.sub(lambda link: link[1] if is_dead(link) else link[0], "".join(lines))
+
+
 def write_tree(lab, out, changed, tree=TREE):
     """Write a whole tree to out: the master's files with those in changed in their place. Only what differs is written."""
     files = student_files(tree)
     texts = lab_files(lab, tree) | changed
     for name, path in files.items():
-        if name not in texts:
+        if name.endswith(".md") and name not in texts:
+            put(out / name, without_dead_links(name, path.read_text(encoding="utf-8"), set(files) | set(texts)).encode(), False)
+        elif name not in texts:
             put(out / name, path.read_bytes(), os.access(path, os.X_OK))
     for name, text in texts.items():
         put(out / name, text.encode(), False)

@@ -273,6 +273,8 @@ class Machine:
                 self.check_constants()
                 self.check_flood()
                 self.check_use()
+                if confine.stopped.is_set():
+                    self.end("failed", "it was stopped")
             status = self.qemu.wait()
             self.read_records(progress)
             self.check_constants()
