@@ -12,6 +12,16 @@
 bool stub_stops(void (*fn)(void *), void *arg);
 extern const struct lab_stub *stub_hit;
 
+/* Who called the last panic that the prompt caught, and no stub made; innermost first. */
+#define TRACE_MOST 16
+struct lab_trace {
+	vaddr_t pcs[TRACE_MOST];
+	unsigned nr;
+};
+extern struct lab_trace lab_trace;
+
+bool at_prompt(void); /* in a command, and not in a test of it */
+
 /* Returns out: what a stub says. */
 #define STUB_TEXT 200
 const char *stub_text(char out[STUB_TEXT], const struct lab_stub *stub);

@@ -31,6 +31,8 @@ const struct lab_stub *stub_hit;
 const char *mm_down __attribute__((weak)); /* the runner's; fuzz targets have none */
 u32 stubs_hit __attribute__((weak));
 
+struct lab_trace lab_trace;
+
 /* Where CPU 0 goes on when a stub stops it. */
 struct place {
 	void *at[5]; /* as __builtin_setjmp wants it */
@@ -86,9 +88,20 @@ static void let_go_of_locks(void)
 		spin_unlock(held[cpu].lock[held[cpu].nr - 1], irq_save());
 }
 
-/* Of a panic that is caught. A report may need locks; where there is no mm/, faults are no news. */
+bool at_prompt(void)
+{
+	return !cpu_id() && held[0].catchers == 1;
+}
+
+/*
+ * Of a panic that is caught. A report may need locks; where there is no mm/, faults are no news. The
+ * outermost catcher is the prompt's (prompt.c): it tells who called.
+ */
 void __wrap_report_trap(void)
 {
+	if (at_prompt())
+		lab_trace.nr =
+			backtrace(lab_trace.pcs, TRACE_MOST, (vaddr_t)__builtin_frame_address(0));
 	if (held[cpu_id()].catchers)
 		let_go_of_locks();
 	if (!held[cpu_id()].catchers || !mm_down)

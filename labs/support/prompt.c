@@ -10,6 +10,7 @@
 #include <kernel/monitor.h>
 #include <kernel/record.h>
 #include <kernel/words.h>
+#include <mm/mm.h>
 
 #include "hold.h"
 #include "this_lab.h"
@@ -20,6 +21,8 @@ void __real_kernel_main(void);
 void __wrap_kernel_main(void);
 bool __real_monitor_run(char *line);
 bool __wrap_monitor_run(char *line);
+u64 __real_mm_check(complain_fn complain);
+u64 __wrap_mm_check(complain_fn complain);
 void __real_monitor(void);
 void __wrap_monitor(void);
 
@@ -65,13 +68,24 @@ static void list_stubs(void)
 
 COMMAND(lab, "", "what is still yours to write", list_stubs());
 
+/* A panic that was caught: for want of a function, or a mistake as any other. */
+static void tell_panic(const char *text, bool by_stub)
+{
+	printk_line("%s:\n  %s", by_stub ? "That needs what is not there yet" : "That panicked",
+		    text);
+	for (unsigned i = 0; i < lab_trace.nr && !by_stub; i++)
+		printk("%s%pS", i ? " < " : "  called from ", (void *)(lab_trace.pcs[i] - 1));
+	printk(by_stub ? "" : "\n");
+}
+
 /* Run fn(arg) and tell what stopped it; false if something did. */
 static bool holds(void (*fn)(void *), void *arg)
 {
 	static char text[512]; /* stacks are small */
+	u32 hit = stubs_hit;
 
 	if (boot_stopped && panic_caught(fn, arg, text, sizeof(text)))
-		printk_line("That needs what is not there yet:\n  %s", text);
+		tell_panic(text, stubs_hit != hit);
 	else if (!boot_stopped && stub_stops(fn, arg))
 		printk_line("Stopped: %s", stub_text(text, stub_hit));
 	else
@@ -96,6 +110,32 @@ bool __wrap_monitor_run(char *line)
 	struct run this = { line, false };
 
 	return holds(run, &this) && this.passed;
+}
+
+/* All tests at once would mostly say what is missing, hundreds of times. */
+bool tests_are_too_early(void)
+{
+	const struct lab_stub *stub = stub_after(NULL);
+
+	if (!stub)
+		return false;
+	printk_line("`test` runs all tests, and these functions are still to be written:");
+	for (; stub; stub = stub_after(stub))
+		printk("  %s", stub->function);
+	printk("\n  `test NAME` runs those whose name contains NAME.\n");
+	return true;
+}
+
+/* The command `check` may find what is only unfinished. */
+u64 __wrap_mm_check(complain_fn complain)
+{
+	u64 faults = __real_mm_check(complain);
+
+	if (faults && boot_stopped && at_prompt())
+		printk_line(
+			"The boot stopped half-way, and what it had in hand is in no book: areas and "
+			"addresses\nthat are missing or left over need not be a mistake of yours.");
+	return faults;
 }
 
 static void prompt(void *unused)

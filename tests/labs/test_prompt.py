@@ -54,6 +54,40 @@ def test_under_test_a_hole_fails_its_tests_and_the_prompt_lives(tree):
     assert "physical 0x" in said[said.index("tessera> kmalloc"):]
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """Its boot stops at alloc_pages_bulk(), when mm/ is nearly up."""
+    out = tmp_path_factory.mktemp("stopped") / "tree"
+    lab = labs.lab_by_number("1")
+    texts, file = labs.sources(lab), "mm/page_alloc.c"
+    texts[file] = csource.with_body(texts[file], "alloc_pages_bulk", lambda signature: labs.stub_body(lab, signature, "alloc_pages_bulk"))
+    plant = '\nCOMMAND(mistake, "", "for a test", panic("planted %u", 7));\n'
+    texts["tests/mm/family_test.c"] = (labs.TREE / "tests/mm/family_test.c").read_text(encoding="utf-8") + plant
+    labs.write_tree(lab, out, texts)
+    subprocess.run(["make", "-s", "-C", out, "-j4", "build/tessera-check.elf"], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def test_what_a_stopped_boot_left_open_is_no_tests_failure(stopped):
+    status, said = run(stopped, APPEND="test=page_alloc/orders")
+    assert "left books open, in 2 places; the first:\n#   areas with addresses: 1 counted, 2 recorded" in said
+    assert "\nok 1 page_alloc/orders\n" in said and "run: failed: 1 tests, 0 failed" in said and status == 1
+    _, said = run(stopped, "check\ntest check/clean\n")
+    assert "2 faults" in said and "areas and addresses\nthat are missing or left over need not be a mistake" in said
+    assert "not ok 1 check/clean_to_begin_with" in said
+
+
+def test_all_tests_at_once_are_refused_while_functions_are_missing(stopped):
+    _, said = run(stopped, "test\n")
+    assert "these functions are still to be written:\n  alloc_pages_bulk\n" in said and "KTAP" not in said
+
+
+def test_a_panic_after_a_stopped_boot_is_told_with_its_callers(stopped):
+    _, said = run(stopped, "mistake\nkmalloc 100\n")
+    assert "That panicked:\n  planted 7\n  called from " in said and "physical 0x" in said
+    assert "That needs what is not there yet" not in said
+
+
 def test_a_panic_at_the_prompt_still_stops_the_machine(tree):
     status, said = run(tree, "overflow\n")
     assert status == 1 and "PANIC #DF" in said and "called from, innermost first:" in said
