@@ -130,6 +130,8 @@ static bool spoiled;
 
 TEST(planted, t_spoils)
 {
+	for (int i = 0; i < 40; i++)
+		alloc_pages(GFP_KERNEL, 0)->order = MAX_ORDER + 1;
 	spoiled = true;
 	EXPECT(false);
 }

@@ -308,6 +308,12 @@ def test_make_grade_says_it_all(tree, tmp_path):
     assert "JSON=/: cannot be written" in make("TEST=planted/a", "JSON=/").stdout
 
 
+@pytest.mark.xdist_group("planted")
+def test_of_many_faults_a_few_are_told(results):
+    said = results["planted/t_spoils"].said
+    assert 1 < said.count(" is unsound\n") <= 8 and re.search(r"^# and [1-9]\d* more faults$", said, re.MULTILINE), said
+
+
 # The host
 
 def test_on_the_host_a_test_that_dies_costs_only_itself(tmp_path):
