@@ -1,5 +1,6 @@
 /*
- * loses: page_alloc/foreign page_alloc/main_range
+ * loses: page_alloc/main_range
+ * perhaps: page_alloc/foreign
  * hint: main-range
  * thought: main_pages is where the range ends; it is how many frames it has
  */

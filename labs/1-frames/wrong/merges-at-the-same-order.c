@@ -1,7 +1,6 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/bulk page_alloc/coalesce page_alloc/fail_nth
- *   page_alloc/freed_in_interrupts page_alloc/misuse page_alloc/no_buddy_in_a_hole
- *   page_alloc/orders page_alloc/random_blocks
+ * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/orders page_alloc/random_blocks
+ * perhaps: *
  * hint: order-not-raised
  * thought: the loop goes on with the merged block; but it is of the next order now
  */
