@@ -345,9 +345,9 @@ def cells():
     group = "RAM"
     more = "Tessera needs more RAM"
     yield cell(group, "too little, direct", first_page)
-    yield cell(group, "smallest, direct, q35", smallest, "direct", 1024, 4096, 4, more, 2048)
+    yield cell(group, "smallest, direct, q35", smallest, "direct", 1024, 4096, 4, more, 2304)
     yield cell(group, "smallest, direct, microvm", smallest, "direct", 1024, 4096, 4, more, 2048, "microvm,isa-serial=on")
-    yield cell(group, "smallest, iso", smallest, "iso", 2048, 8192, 64, "error: out of memory", 4096)
+    yield cell(group, "smallest, iso", smallest, "iso", 2048, 8192, 64, "error: out of memory", 4608)
     yield cell(group, "smallest, uefi", smallest, "uefi", 48 << 10, 64 << 10, 4096, "error: out of memory", 64 << 10)
     for mem in ("8M", "12M"):
         yield cell(group, f"{mem}, direct", by_tools_run, MEM=mem, least=0)

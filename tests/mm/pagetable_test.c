@@ -4,6 +4,7 @@
  * and their very ends, with 4 and with 5 levels.
  */
 #include <kernel/string.h>
+#include <mm/memmap.h>
 #include <mm/page_alloc.h>
 #include <mm/pagetable.h>
 
@@ -575,6 +576,36 @@ static void walk_by_hand(int levels, vaddr_t va)
 	}
 	EXPECT_EQ(live, levels - 1);
 	EXPECT_EQ(end(), 0);
+}
+
+/* Boot's own tables reach no more than 4 GiB of RAM: from there the first ones of mm/ must come. */
+TEST(pagetable, first_tables_lie_below_4_gib)
+{
+	static struct memmap was;
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	pte_t *table;
+
+	EXPECT(page);
+	was = memmap;
+	memmap = (struct memmap){ 0 };
+	memmap_insert(&memmap, page_to_phys(page).v, PAGE_SIZE, MEM_USABLE);
+	memmap_insert(&memmap, 4 * GiB, GiB, MEM_USABLE);
+	table = memmap_tables.get();
+	memmap = was;
+	EXPECT_EQ((u64)table, (u64)page_address(page));
+	__free_pages(page, 0);
+}
+
+/* Bit 12 of a large leaf is a part of its memory type, and what is between it and the page's size is reserved. */
+TEST(pagetable, a_large_leaf_begins_at_its_size)
+{
+	for (int level = 2; level <= 3; level++) {
+		paddr_t pa = paddr(5 * level_bytes(level));
+		pte_t leaf = pte_make_leaf(pa, level, PAGE_KERNEL);
+
+		leaf.v |= 1ul << PAGE_SHIFT;
+		EXPECT_EQ(pte_paddr(leaf, level).v, pa.v);
+	}
 }
 
 TEST(pagetable, walk)

@@ -392,14 +392,21 @@ TEST(tlb, areas_come_back_from_the_depot)
 
 static void fill_the_ring(void *verdict)
 {
-	char *big = vmalloc((this_stock()->mask - 20) * PAGE_SIZE), *small;
+	u64 nr = this_stock()->mask - 20;
+	void *all = NULL, *one;
+	char *small;
 
-	*(bool *)verdict = big;
-	vfree(big);
-	small = vmalloc(
-		40 *
-		PAGE_SIZE); /* more than there is room for, were they to pass through the ring */
-	for (u64 i = 0; small && i < 40; i++)
+	for (; nr && (one = vmalloc(PAGE_SIZE)); nr--, all = one)
+		*(void **)one = all;
+	*(bool *)verdict = !nr;
+	/* Page by page: more at a time may not fit before the ring's end. */
+	for (; all; all = one) {
+		one = *(void **)all;
+		vfree(all);
+	}
+	/* More than can be ready still, and than there is room for, were they to pass through the ring. */
+	small = vmalloc(100 * PAGE_SIZE);
+	for (u64 i = 0; small && i < 100; i++)
 		small[i * PAGE_SIZE] = i;
 	vfree(small);
 }
@@ -441,7 +448,7 @@ TEST(tlb, large_areas_go_to_the_depot)
 	enum { LARGE = 130 };
 	const struct area_list *list = stock_list(this_stock(), LARGE);
 	void *p = vmalloc(LARGE * PAGE_SIZE), *q = vmalloc(LARGE * PAGE_SIZE);
-	u64 ready[2];
+	u64 ready[2], pages;
 
 	EXPECT(p && q);
 	vm_unmap_aliases();
@@ -453,6 +460,9 @@ TEST(tlb, large_areas_go_to_the_depot)
 	ready[1] = list->nr.ready - list->nr.head;
 	EXPECT_EQ(ready[0], 1);
 	EXPECT_EQ(ready[1], 1); /* q's; p's are in the depot */
+	pages = vm_unmap_aliases();
+	EXPECT(pages >= 2 * LARGE); /* those of the depot are counted, too */
+	EXPECT(pages <= (VMALLOC_END - VMALLOC_START) / PAGE_SIZE);
 }
 
 /* One list of the depot after the other gives back what is more than it may keep. */

@@ -7,6 +7,7 @@ that one snapshot.
 
 import re
 import struct
+import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -207,6 +208,15 @@ def load_segments():
         kind, flags, _, va, _, _, bytes_in_ram, _ = struct.unpack_from("<IIQQQQQQ", elf, table + i * size)
         if kind == 1 and va > TOP // 2:
             yield va, va + bytes_in_ram, "r" + "-w"[flags >> 1 & 1] + "-x"[flags & 1]
+
+
+def test_each_stack_of_the_image_has_a_guard(shape):
+    """The first page of each is not mapped, so that one that overflows does not run into the next."""
+    names = subprocess.run(["nm", "-S", ELF], capture_output=True, text=True, check=True).stdout
+    start, size = (number(text) for text in re.search(r"^(\w+) (\w+) . stacks$", names, re.MULTILINE).groups())
+    mapped = {page for leaf in shape.leaves if leaf.va >= start for page in range(leaf.va, leaf.va + leaf.bytes, PAGE)}
+    missing = [page - start for page in range(start, start + size, PAGE) if page not in mapped]
+    assert missing == [i * size // len(missing) for i in range(len(missing))] and len(missing) == 4
 
 
 def test_image_sections_have_their_rights(shape):
