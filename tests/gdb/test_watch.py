@@ -102,7 +102,10 @@ def size(count):
 @pytest.mark.parametrize("test, cpu", [("each_call", 0), ("on_another_cpu", 1)])
 def test_each_change_is_a_stop(debug, variables, test, cpu):
     play = Play(debug(reset=True, APPEND=f"test=watch/{test} exit", **variables))
-    assert play.counted() == {what: n for what, n in STOPS.items() if n is not None}
+    expected = {what: n for what, n in STOPS.items() if n is not None}
+    first = "set_memory_x, direct map"
+    expected[first] += "2 MiB page" in play.now[first]  # where the frame lies decides whether a large leaf is split first
+    assert play.counted() == expected
     for what, texts in play.stops.items():
         for text in texts:
             assert BY.search(text)[1] == str(cpu), f"{what}: {text}"

@@ -98,7 +98,7 @@ def test_variables_that_contradict_each_other(run, together, said):
 MAKE = {
     "CHECK": ["junk", "2", "-1", "0 1", "on", "ü"], "KASAN": ["junk", "2"], "UBSAN": ["junk", "-1"], "V": ["junk", "2", "1 1"], "LEAN": ["junk", "yes", "0 0"],
     "CC": ["nosuchcompiler", "-O2", "/no/such/cc"], "APPEND": [], "TEST": [], "TIME": [], "TARGET": [], "NO_INSTALL": [], "GROUP": [], "GROUPS": [],
-    "BREAK": [], "GDBFLAGS": [], "TUI": [], "KEEP": [], "JSON": [], "JUNIT": [], "GRADESCOPE": [], "WRONG": [],
+    "BREAK": [], "GDBFLAGS": [], "TUI": [], "KEEP": [], "SEED": [], "JSON": [], "JUNIT": [], "GRADESCOPE": [], "WRONG": [],
 } | {name: [] for name in VARIABLES}
 
 
