@@ -584,7 +584,6 @@ TEST(family, part_of_a_huge_leaf)
 	vfree(p);
 }
 
-/* Negative control: without the flush a CPU goes on writing what is read-only by now. */
 TEST(family, vread_survives)
 {
 	static u8 buf[3 * PAGE_SIZE];
@@ -771,6 +770,56 @@ TEST(family, each_kind_is_freed_by_each_road)
 	tlb_mode = mode;
 	vm_unmap_aliases();
 	__free_pages(page, 0);
+}
+
+static bool interrupts_are_masked(void)
+{
+	irqflags_t flags = irq_save();
+
+	irq_restore(flags);
+	return !(flags & 0x200); /* RFLAGS.IF */
+}
+
+/* Who calls with interrupts masked gets them back masked; who does not, does not. */
+static u64 calls_that_change_it(bool masked)
+{
+	struct page *page = alloc_pages(GFP_KERNEL, 0);
+	u64 changed = interrupts_are_masked() !=
+		      masked; /* a bit for each call, the first the highest */
+	void *p, *q, *object;
+	char buf[8];
+
+#define LOOK() (changed = changed << 1 | (interrupts_are_masked() != masked))
+	object = kmalloc(100, GFP_KERNEL);
+	LOOK();
+	p = __vmalloc(PAGE_SIZE, __GFP_ZERO);
+	LOOK();
+	q = vmap(&page, page != NULL, PAGE_KERNEL);
+	LOOK();
+	vread(buf, p, sizeof(buf));
+	LOOK();
+	vunmap(q);
+	LOOK();
+	vfree(p);
+	LOOK();
+	kfree(object);
+	LOOK();
+	__free_pages(page, 0);
+	LOOK();
+#undef LOOK
+	return changed;
+}
+
+TEST(family, interrupts_are_left_as_they_were)
+{
+	irqflags_t flags;
+	u64 changed;
+
+	EXPECT_EQ(calls_that_change_it(false), 0);
+	flags = irq_save();
+	changed = calls_that_change_it(true);
+	irq_restore(flags);
+	EXPECT_EQ(changed, 0);
 }
 
 /* So many that the ring of frames comes to its end in the midst of one, four times. */
