@@ -27,6 +27,7 @@ void __real_monitor(void);
 void __wrap_monitor(void);
 
 static const struct lab_stub *boot_stopped; /* by this one; NULL: it was not */
+static bool typed;			    /* are commands typed by now? */
 
 static int compare(const struct lab_stub *a, const struct lab_stub *b)
 {
@@ -112,12 +113,15 @@ bool __wrap_monitor_run(char *line)
 	return holds(run, &this) && this.passed;
 }
 
-/* All tests at once would mostly say what is missing, hundreds of times. */
+/*
+ * All tests at once would mostly say what is missing, hundreds of times. Not so where the grader
+ * starts the kernel with the word `test`: it has chosen, and counts each that passes.
+ */
 bool tests_are_too_early(void)
 {
 	const struct lab_stub *stub = stub_after(NULL);
 
-	if (!stub)
+	if (!stub || !typed)
 		return false;
 	printk_line("`test` runs all tests, and these functions are still to be written:");
 	for (; stub; stub = stub_after(stub))
@@ -148,6 +152,7 @@ void __wrap_monitor(void)
 {
 	printk("\n");
 	list_stubs();
+	typed = true;
 	while (!words.exit)
 		holds(prompt, NULL);
 }

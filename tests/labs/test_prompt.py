@@ -4,6 +4,7 @@ import os
 import subprocess
 
 import csource
+import grading
 import lab as labs
 import pytest
 
@@ -80,6 +81,13 @@ def test_what_a_stopped_boot_left_open_is_no_tests_failure(stopped):
 def test_all_tests_at_once_are_refused_while_functions_are_missing(stopped):
     _, said = run(stopped, "test\n")
     assert "these functions are still to be written:\n  alloc_pages_bulk\n" in said and "KTAP" not in said
+
+
+def test_what_works_without_the_missing_function_earns_its_points(stopped):
+    tests = ["page_alloc/orders", "page_alloc/bulk"]
+    orders, bulk = grading.run_kernel(stopped, labs.lab_of(stopped), tests).values()
+    assert orders.passed and orders.points == 10 and not bulk.passed
+    assert "alloc_pages_bulk is yours to write" in bulk.message and bulk.hint == "not-written"
 
 
 def test_a_panic_after_a_stopped_boot_is_told_with_its_callers(stopped):
