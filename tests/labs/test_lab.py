@@ -246,3 +246,24 @@ def test_no_lab_tree_has_another_labs_answers(tmp_path):
     names = {str(path.relative_to(out)) for path in out.rglob("*") if ".git" not in path.parts}
     assert not [name for name in names if name.startswith(("labs/1-", "labs/2-", "tests/mutants", "tests/labs", ".ci"))]
     assert {"LAB.md", "lab.toml", "labs/support/lab.c", "tools/labs/lab.py", "mm/page_alloc.c", "tools/run"} <= names
+
+
+def test_in_a_students_tree_hints_are_out_of_sight_and_drawn_all_the_same(master, tmp_path):
+    """Of all labs: no word of a hint can be read, and nothing else of lab.toml is missing."""
+    labs.make_tree(labs.lab_by_number("1", master), tmp_path / "lab1", tree=master)
+    theirs = labs.lab_of(tmp_path / "lab1")
+    assert theirs.hint("box/put", "it is full").text == "count again" and "count again" not in in_tree(tmp_path / "lab1", "lab.toml")
+    place = {"path": None, "folder": None}
+    for lab in labs.labs():
+        write(tmp_path / "lab.toml", labs.lab_files(lab)["lab.toml"])
+        text, theirs = in_tree(tmp_path, "lab.toml"), labs.Lab(tmp_path / "lab.toml")
+        assert len(lab.hints) > 5 and not [hint.id for hint in lab.hints if hint.text[:40] in text or f"id = \"{hint.id}" in text]
+        assert vars(theirs) | place == vars(lab) | place
+
+
+def test_packed_hints_that_are_damaged_are_told(tmp_path):
+    text = labs.lab_files(labs.lab_by_number("1"))["lab.toml"]
+    for old, new in (("hints = \"\"\"\neN", "hints = \"\"\"\nfN"), ("hints = ", "hunts = ")):
+        write(tmp_path / "lab.toml", text.replace(old, new))
+        with pytest.raises(labs.LabError, match="packed hints are damaged .*git checkout lab.toml|'hints' is missing"):
+            labs.lab_of(tmp_path)

@@ -23,6 +23,8 @@ Format of lab.toml:
     says = "unsound"
     text = "what it likely is, and what to do about it"
 
+In a student's tree the hints are packed: see hints.py.
+
 Without begin the starter has a stub for each function in [write]. With it, it begins with something that works: this file
 in the lab's folder has whole definitions of functions in [write], and of others that only they need, as wrong/NAME.c
 has. Those of [write] that it lacks stay as they are in the master: they are given, but the student may change them.
@@ -57,11 +59,11 @@ import subprocess
 import tomllib
 
 import csource
+import hints
 import rules
 import seeds
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
-Hint = collections.namedtuple("Hint", "id test says text")
 Wrong = collections.namedtuple("Wrong", "name loses perhaps hints thought text")
 
 # What a student's tree lacks: other labs, what quotes mm/ or plants bugs in it, and the lecturer's tools.
@@ -88,10 +90,10 @@ class Lab:
             self.gone, self.hidden = data.get("gone", {}), data.get("hidden", [])
             self.answers = data.get("answers")  # the file with them; None: functions are to be written
             self.begin = data.get("begin")  # the file with what works already; None: stubs
-            self.hints = [Hint(h["id"], h["test"], h["says"], h["text"]) for h in data.get("hint", [])]
+            self.hints = hints.of(data)
         except KeyError as key:
             raise LabError(f"{path}: {key} is missing; tools/labs/lab.py shows the format") from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # no TOML, or damaged
             raise LabError(f"{path}: {error}") from None
         self.check()
 
@@ -312,7 +314,7 @@ def lab_files(lab, tree=TREE):
     stamp = f"/* Which lab this tree is of; written by tools/lab. */\n#define LAB {lab.number}\n#define LAB_NAME \"{lab.name}\"\n"
     handout = lab.folder / "README.md"
     return own | {
-        "lab.toml": lab.path.read_text(encoding="utf-8"),
+        "lab.toml": hints.pack(lab.path.read_text(encoding="utf-8"), lab.hints),
         "labs/support/this_lab.h": stamp,
         "LAB.md": handout.read_text(encoding="utf-8") if handout.exists() else f"# Lab {lab.number}: {lab.name}\n",
     }
