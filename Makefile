@@ -63,7 +63,7 @@ KERNEL_CFLAGS := $(if $(findstring clang,$(CC)),--target=x86_64-linux-gnu) $(COM
 	-mgeneral-regs-only -fcf-protection=none -fno-asynchronous-unwind-tables \
 	-Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 KERNEL_LDFLAGS := -nostdlib -static -z max-page-size=4096 -z noexecstack --build-id=none \
-	--fatal-warnings -T linker.ld $(LAB_LDFLAGS) $(EXTRA_LDFLAGS)
+	--fatal-warnings $(LAB_LDFLAGS) -T linker.ld $(EXTRA_LDFLAGS)
 HOST_CFLAGS := $(COMMON_CFLAGS) -O1 -DCHECKING=1 -fno-builtin -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -Iarch/sim -Iarch/x86_64 -Iinclude $(EXTRA_CFLAGS)
 HOST_LDFLAGS := $(LAB_HOST_LDFLAGS)

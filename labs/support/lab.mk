@@ -19,4 +19,6 @@ LAB_SOURCES := labs/support/lab.c $(wildcard labs/*/*_test.c)
 LAB_PROMPT := labs/support/prompt.c $(LAB_MACHINE)
 LAB_WRAPPED := panic_caught report_trap lock_taken lock_released cpu_serve mm_init
 LAB_HOST_LDFLAGS := $(LAB_WRAPPED:%=-Wl,--wrap=%)
-LAB_LDFLAGS := $(patsubst %,--wrap=%,$(LAB_WRAPPED) kernel_main mm_check monitor monitor_run)
+# Where free memory begins, so that what a mistake destroys does not hang on how large the kernel is today: linker.ld.
+FREE_FROM := 0x300000
+LAB_LDFLAGS := --defsym=FREE_FROM=$(FREE_FROM) $(patsubst %,--wrap=%,$(LAB_WRAPPED) kernel_main mm_check monitor monitor_run)

@@ -1,11 +1,13 @@
 """A kernel with holes: it boots to a prompt, and a function that nobody wrote ends only what called it."""
 
 import os
+import re
 import subprocess
 
 import csource
 import grading
 import lab as labs
+import machine
 import pytest
 
 
@@ -33,6 +35,14 @@ def test_the_prompt_lists_what_is_missing(tree):
     status, said = run(tree)
     put, vmap = said.index("  put_block            mm/page_alloc.c:"), said.index("  vmap                 mm/vmap.c:")
     assert status == 0 and said.index("Lab 1, Frames. Yours to write:") < put < vmap < said.index("tessera> ")
+
+
+def test_free_memory_begins_at_the_same_place_however_large_the_kernel_is(tree):
+    """What a mistake destroys, and so which tests are lost, must not hang on that."""
+    symbols = machine.Elf(tree / "build/tessera-check.elf").symbols
+    assert symbols["__image_end"] == symbols["IMAGE_BASE"] + symbols["FREE_FROM"]
+    assert symbols["__image_end"] - symbols["__data_end"] > 256 << 10, "little room is left: a larger FREE_FROM in labs/support/lab.mk"
+    assert re.search(rf"^{symbols['FREE_FROM']:#018x} .* usable$", run(tree, "mem\n")[1].replace("\r", ""), re.MULTILINE)
 
 
 def test_a_command_that_meets_a_hole_ends_and_the_prompt_lives(tree):
