@@ -243,6 +243,16 @@ def test_programs_read_the_same(results, tree, lab):
     assert all(t["status"] in ("passed", "failed") for t in scope["tests"] if t["name"] != report.STAFF)
 
 
+@pytest.mark.parametrize("death, stop", [
+    ("PANIC BUG: x\n  y", "panic"), ("it did not end within 500 million instructions\n  CPU 0 was at adopt+0x1 < mm_init+0x2", "adopt"),
+    ("the machine was reset: a triple fault, an exception that could not even be reported", "mm_init")])
+def test_of_a_boot_that_died_the_command_boots_and_names_no_test(tmp_path, death, stop):
+    test = grading.Test(False, f"{report.NO_TESTS} {death}", None, None, "planted/x", 0, 5, False, 0, "", [])
+    told = report.failure(test, tmp_path, "", lambda kind, words: words)
+    assert "  again     make run BOOT=direct CHECK=1 CPUS=4 MEM=64M APPEND=exit\n" in told
+    assert told.endswith(f"  in gdb    make gdb BREAK={stop} BOOT=direct CHECK=1 CPUS=4 MEM=64M") and "TEST=" not in told
+
+
 def test_of_a_long_audit_the_first_lines_are_told(tmp_path):
     message = "\n".join(f"0x{n}000: entry 0x163 belongs to no area" for n in range(1000))
     test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])

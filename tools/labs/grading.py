@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 import answers
 import confine
 import machine
+from report import NO_TESTS
 
 KERNEL = "build/tessera-check.elf"
 HOST_TESTS = "build/host-tests"
@@ -144,7 +145,7 @@ class Grader:
             self.settle(rest[0], machine.Result("fail", self.death(boot, rest[0]), 0), boot)
         else:
             for test in rest:
-                why = f"the kernel does not get as far as its tests: {self.death(boot, None)}"
+                why = f"{NO_TESTS} {self.death(boot, None)}"
                 self.settle(test, machine.Result("fail", why, 0), boot)
 
     def boot(self, tests):
