@@ -3,10 +3,11 @@ by writing a few bytes of machine code over the beginning of run_tests()."""
 
 import struct
 import subprocess
+import time
 
 import pytest
 
-from machine import ELF
+from machine import ELF, LIMIT, Machine
 
 
 def symbol(name):
@@ -91,3 +92,31 @@ def test_endless_loop_is_3(run, tmp_path):
 def test_leaving_the_monitor(monitor, typed, expected):
     monitor.com1.send(typed + "\r")
     assert monitor.finish()[2] == expected
+
+
+def test_ctrl_c_in_an_endless_loop_says_where_and_then_ends(tmp_path):
+    with Machine(tmp_path, KERNEL=planted(tmp_path, endless_loop), APPEND="test exit", CPUS=2) as machine:
+        machine.com1.expect("run: Ctrl-A x ends QEMU; Ctrl-C says where the kernel is")
+        machine.com1.expect("started over")
+        wait_for_loop(machine)
+        machine.com1.send("\x03")
+        machine.com1.expect(r"run: Ctrl-C: the kernel is not at its prompt\r\n  CPU 0 is at run_tests\+0x0 < .*kernel_main\+0x")
+        machine.com1.expect(r"  CPU 1 is at .*\r\nrun: Ctrl-C again ends QEMU")
+        machine.com1.send("\x03")
+        machine.com1.expect("run: ended by hand")
+
+
+def wait_for_loop(machine):
+    """Until QEMU finds CPU 0 in run_tests()."""
+    deadline = time.monotonic() + LIMIT
+    while f"RIP={symbol('run_tests'):016x}" not in machine.qmp("human-monitor-command", **{"command-line": "info registers"}):
+        assert time.monotonic() < deadline
+
+
+def test_ctrl_c_at_the_prompt_is_the_kernels(tmp_path):
+    with Machine(tmp_path) as machine:
+        machine.prompt()
+        for _ in range(2):
+            machine.com1.send("hel\x03")
+            machine.com1.expect(r"hel\^C\r?\n")
+        assert "sound: nothing wrong found" in machine.command("check")

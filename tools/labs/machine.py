@@ -384,30 +384,8 @@ class Machine:
 
     def where(self):
         """Where each CPU is, innermost first. Stops them."""
-        lines = []
         self.qmp.ask("stop")
-        for cpu, text in enumerate(re.split(r"CPU#\d+", self.qmp.hmp("info registers -a"))[1:]):
-            value = {name: int(v, 16) for name, v in re.findall(r"\b(RIP|RBP)=([0-9a-f]+)", text)}
-            if len(value) == 2:  # others have not come to 64-bit mode
-                places = [self.elf.place(value["RIP"])] + self.callers(cpu, value["RBP"])
-                lines.append(f"CPU {cpu} was at {' < '.join(places)}")
-        return "\n".join(lines)
-
-    def callers(self, cpu, frame):
-        """Along the chain of frame pointers."""
-        found = []
-        while len(found) < 8 and frame >> 47 == 0x1FFFF:
-            words = re.findall(r"0x([0-9a-f]{16})", self.qmp.hmp(f"x/2gx {frame:#x}", cpu).partition(":")[2])
-            if len(words) < 2:
-                break
-            outer, back = (int(word, 16) for word in words)
-            if not back:
-                break  # here this CPU began
-            found.append(self.elf.place(back - 1))
-            if outer <= frame:
-                break
-            frame = outer
-        return found
+        return "\n".join(f"{cpu} was at {places}" for cpu, places in load_run().tessera.stuck.lines(self.qmp.hmp, self.elf.place))
 
     def finish(self, status):
         """How did it end?"""
