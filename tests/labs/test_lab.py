@@ -23,7 +23,7 @@ def test_a_starter_has_stubs_and_nothing_that_gives_answers_away(master, tmp_pat
     assert "return pebbles == ROOM;" in text  # of lab 1: complete
     names = subprocess.run(["git", "-C", out, "ls-files"], capture_output=True, text=True, check=True).stdout.split()
     assert sorted(names) == ["LAB.md", "Makefile", "lab.toml", "labs/2-put/put_test.c", "labs/support/lab.h",
-                             "labs/support/this_lab.h", "mm/box.c"]
+                             "labs/support/this_lab.h", "labs/support/this_lab.mk", "mm/box.c"]
     assert os.access(out / "Makefile", os.X_OK)
     assert not subprocess.run(["git", "-C", out, "status", "--short"], capture_output=True, check=True).stdout
     assert subprocess.run(["git", "-C", out, "log", "--format=%s"], capture_output=True, text=True,

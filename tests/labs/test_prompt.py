@@ -25,6 +25,11 @@ def tree(tmp_path_factory):
     return out
 
 
+def test_each_function_of_the_lab_can_be_in_a_backtrace(tree):
+    names = {name for _, _, name in machine.Elf(tree / grading.KERNEL).functions}
+    assert {"adopt", "take_block", "page_head", "list_add", "refill"} <= names
+
+
 def run(tree, lines="", **variables):
     environ = os.environ | {"BOOT": "direct", "KERNEL": "build/tessera-check.elf", "APPEND": ""} | variables
     done = subprocess.run(["tools/run"], cwd=tree, env=environ, input=lines, capture_output=True, text=True, check=False)
@@ -72,7 +77,8 @@ def stopped(tmp_path_factory):
     lab = labs.lab_by_number("1")
     texts, file = labs.sources(lab), "mm/page_alloc.c"
     texts[file] = csource.with_body(texts[file], "alloc_pages_bulk", lambda signature: labs.stub_body(lab, signature, "alloc_pages_bulk"))
-    plant = '\nCOMMAND(mistake, "", "for a test", panic("planted %u", 7));\n'
+    plant = '\nCOMMAND(mistake, "", "for a test", panic("planted %u", 7));\n' \
+            'COMMAND(spoil, "", "for a test", for (int i = 0; i < 40; i++) alloc_pages(GFP_KERNEL, 0)->order = MAX_ORDER + 1);\n'
     texts["tests/mm/family_test.c"] = (labs.TREE / "tests/mm/family_test.c").read_text(encoding="utf-8") + plant
     labs.write_tree(lab, out, texts)
     subprocess.run(["make", "-s", "-C", out, "-j4", "build/tessera-check.elf"], check=True, stdout=subprocess.DEVNULL)
@@ -86,6 +92,13 @@ def test_what_a_stopped_boot_left_open_is_no_tests_failure(stopped):
     _, said = run(stopped, "check\ntest check/clean\n")
     assert "2 faults" in said and "areas and addresses\nthat are missing or left over need not be a mistake" in said
     assert "not ok 1 check/clean_to_begin_with" in said
+
+
+def test_of_many_faults_check_tells_a_few(stopped):
+    _, said = run(stopped, "spoil\ncheck\n")
+    said = said[said.index("tessera> check"):]
+    more, faults = (int(re.search(words, said)[1]) for words in (r"\n\.\.\. and (\d+) more\n", r"\n(\d+) faults\n"))
+    assert said.count(" is unsound\n") == 10 and more == faults - 10 and more >= 30
 
 
 def test_all_tests_at_once_are_refused_while_functions_are_missing(stopped):

@@ -316,6 +316,7 @@ def lab_files(lab, tree=TREE):
     return own | {
         "lab.toml": hints.pack(lab.path.read_text(encoding="utf-8"), lab.hints),
         "labs/support/this_lab.h": stamp,
+        "labs/support/this_lab.mk": f"LAB_FILES := {' '.join(file for file in lab.write if file.endswith('.c'))}\n",
         "LAB.md": handout.read_text(encoding="utf-8") if handout.exists() else f"# Lab {lab.number}: {lab.name}\n",
     }
 
