@@ -253,6 +253,13 @@ def test_of_a_boot_that_died_the_command_boots_and_names_no_test(tmp_path, death
     assert told.endswith(f"  in gdb    make gdb BREAK={stop} BOOT=direct CHECK=1 CPUS=4 MEM=64M") and "TEST=" not in told
 
 
+def test_where_a_function_is_missing_gdb_has_nothing_to_show(tmp_path):
+    for message, shown in (("lab 1: adopt is yours to write\n  mm/page_alloc.c:332; LAB.md is the handout", False), ("PANIC x", True)):
+        test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])
+        told = report.failure(test, tmp_path, "", lambda kind, words: words)
+        assert "  again     make grade TEST=planted/x" in told and ("in gdb" in told) is shown
+
+
 def test_of_a_long_audit_the_first_lines_are_told(tmp_path):
     message = "\n".join(f"0x{n}000: entry 0x163 belongs to no area" for n in range(1000))
     test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])

@@ -78,7 +78,7 @@ def stopped(tmp_path_factory):
     texts, file = labs.sources(lab), "mm/page_alloc.c"
     texts[file] = csource.with_body(texts[file], "alloc_pages_bulk", lambda signature: labs.stub_body(lab, signature, "alloc_pages_bulk"))
     plant = '\nCOMMAND(mistake, "", "for a test", panic("planted %u", 7));\n' \
-            'COMMAND(spoil, "", "for a test", for (int i = 0; i < 40; i++) alloc_pages(GFP_KERNEL, 0)->order = MAX_ORDER + 1);\n'
+            'COMMAND(spoil, "", "for a test", for (int i = 0; i < 40; i++) alloc_pages(GFP_KERNEL, 0)->state = PG_TAIL);\n'
     texts["tests/mm/family_test.c"] = (labs.TREE / "tests/mm/family_test.c").read_text(encoding="utf-8") + plant
     labs.write_tree(lab, out, texts)
     subprocess.run(["make", "-s", "-C", out, "-j4", "build/tessera-check.elf"], check=True, stdout=subprocess.DEVNULL)

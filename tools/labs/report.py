@@ -17,6 +17,7 @@ WIDTH = 110
 STAFF = "for the staff: what looks odd"
 SAID_LINES = 24  # of the console, around a failure
 GOT_LINES = 12
+MISSING = re.compile(r"(PANIC )?lab \d+: \w+ is yours to write")
 NO_TESTS = "the kernel does not get as far as its tests:"  # so begins what is said then; hints look for it, too
 
 
@@ -91,14 +92,16 @@ def first_lines(got):
 
 
 def again(test, lab_word):
-    """(the command that runs just this again, the same under gdb)"""
+    """(the command that runs just this again, the same under gdb or "")"""
     if test.insns is None:  # no test in the kernel: an answer
         return f"make grade{lab_word} TEST={test.name}", "make gdb"
     machine = "BOOT=direct CHECK=1 CPUS=4 MEM=64M"
     if test.message.startswith(NO_TESTS):  # any boot shows it, and no test is ever called
         return f"make run {machine} APPEND=exit", f"make gdb BREAK={where_it_died(test.message)} {machine}"
-    function = "test_" + test.name.replace("/", "_")
-    return f"make grade{lab_word} TEST={test.name}", f"make gdb BREAK={function} {machine} APPEND=\"test={test.name}\""
+    function, rerun = "test_" + test.name.replace("/", "_"), f"make grade{lab_word} TEST={test.name}"
+    if MISSING.match(test.message):  # there is nothing yet to look at
+        return rerun, ""
+    return rerun, f"make gdb BREAK={function} {machine} APPEND=\"test={test.name}\""
 
 
 def where_it_died(message):
@@ -117,7 +120,7 @@ def failure(test, tree, lab_word, colour, fields=("did", "again", "gdb")):
     rows = [("did", source) if "did" in fields else ("", []), ("expected", expected.splitlines()), ("got", first_lines(got)),
             ("said", said_lines(test.said, test.message)),
             ("hint", textwrap.wrap(" ".join(test.advice.split()), WIDTH - 10) if test.advice else []),
-            ("again", [rerun] if "again" in fields else []), ("in gdb", [gdb] if "gdb" in fields else [])]
+            ("again", [rerun] if "again" in fields else []), ("in gdb", [gdb] if gdb and "gdb" in fields else [])]
     lines = [colour("bad", f"{'FAIL':5} {test.name}") + f"  {test.points} of {test.max} points"]
     for name, content in rows:
         lines += [f"  {name if n == 0 else '':9} {line}" for n, line in enumerate(content)]
