@@ -2,8 +2,8 @@
  * loses: ladder/any_order_6_times_leaner ladder/any_size_10_times_leaner
  *   ladder/any_size_3_times_leaner ladder/any_size_as_linux ladder/beside_4000_10_times_leaner
  *   ladder/one_page_10_times_leaner ladder/pages_16_10_times_leaner ladder/pages_16_3_times_leaner
- *   ladder/pages_16_as_linux ladder/pages_256_10_times_leaner ladder/pages_256_3_times_leaner
- *   ladder/pages_256_as_linux
+ *   ladder/pages_256_10_times_leaner ladder/pages_256_3_times_leaner ladder/pages_256_as_linux
+ * perhaps: ladder/pages_16_as_linux
  * hint: frames-go-back
  * thought: a stock is for addresses; frames are memory, and belong to page_alloc
  */
