@@ -3,9 +3,8 @@
  *   ladder/any_size_3_times_leaner ladder/any_size_as_linux ladder/beside_4000_10_times_leaner
  *   ladder/one_page_10_times_leaner ladder/pages_16_10_times_leaner ladder/pages_16_3_times_leaner
  *   ladder/pages_256_10_times_leaner ladder/pages_256_3_times_leaner ladder/pages_256_as_linux
- * perhaps: ladder/pages_16_as_linux
  * hint: frames-go-back
- * thought: a stock is for addresses; frames are memory, and belong to page_alloc
+ * thought: a stock is for addresses; frames are memory, and all but a few belong to page_alloc
  */
 void stock_settle(bool full)
 {
@@ -27,6 +26,6 @@ void stock_settle(bool full)
 		open_batch(stock);
 	}
 	irq_restore(flags);
-	return_frames(stock, 0);
+	return_frames(stock, 32);
 	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
 }
