@@ -244,7 +244,8 @@ def test_no_lab_tree_has_another_labs_answers(tmp_path):
     out = tmp_path / "lab1"
     make_lab(LAB="1", OUT=str(out))
     names = {str(path.relative_to(out)) for path in out.rglob("*") if ".git" not in path.parts}
-    assert not [name for name in names if name.startswith(("labs/1-", "labs/2-", "tests/mutants", "tests/labs", ".ci"))]
+    assert [name for name in names if name.startswith("labs/1-frames/")] == ["labs/1-frames/drill_test.c"]
+    assert not [name for name in names if name.startswith(("labs/2-", "tests/mutants", "tests/labs", ".ci"))]
     assert {"LAB.md", "lab.toml", "labs/support/lab.c", "tools/labs/lab.py", "mm/page_alloc.c", "tools/run"} <= names
 
 

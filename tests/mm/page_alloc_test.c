@@ -127,19 +127,58 @@ TEST(page_alloc, random_blocks)
 	}
 }
 
-/* What was split comes together again, in whichever order it is freed. */
-TEST(page_alloc, coalesce)
+/* Is there a block of that order or a larger one? */
+static bool has_block(unsigned order)
 {
-	struct page_stats before, after;
+	struct page_stats stats;
+	u64 nr = 0;
 
-	page_stats(&before);
-	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
-	for (u64 left = BULK; left; left--) {
+	page_stats(&stats);
+	while (order <= MAX_ORDER)
+		nr += stats.free_blocks[order++];
+	return nr;
+}
+
+/* As if each frame of a block had been asked for by itself. */
+static void split(struct page *block, unsigned order, enum page_state state)
+{
+	for (u64 i = 0; i < 1ul << order; i++)
+		block[i].state_and_order = PAGE_IS(state, 0);
+}
+
+/* The first of pages[], in whichever order. */
+static void free_shuffled(u64 nr)
+{
+	for (u64 left = nr; left; left--) {
 		u64 i = test_random() % left;
 
 		__free_pages(pages[i], 0);
 		pages[i] = pages[left - 1];
 	}
+}
+
+/*
+ * What was split comes together again, in whichever order it is freed. Single frames may have lain
+ * in the lists, so that nothing was split for them: therefore one block more.
+ */
+TEST(page_alloc, coalesce)
+{
+	struct page_stats before, after;
+	struct page *block;
+
+	page_stats(&before);
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, BULK, pages), BULK);
+	free_shuffled(BULK);
+	page_stats(&after);
+	EXPECT_SAME_BLOCKS(&before, &after);
+	block = alloc_pages(GFP_KERNEL, 5);
+	EXPECT(block || !has_block(5));
+	if (!block)
+		return;
+	split(block, 5, PG_ALLOC);
+	for (int i = 0; i < 32; i++)
+		pages[i] = block + i;
+	free_shuffled(32);
 	page_stats(&after);
 	EXPECT_SAME_BLOCKS(&before, &after);
 }
@@ -275,16 +314,38 @@ TEST(page_alloc, slab_that_comes_too_late)
 	EXPECT_EQ(nr_free_pages(), before);
 }
 
-/* Is there a block of that order or a larger one? */
-static bool has_block(unsigned order)
+/*
+ * A block that was put together of single frames, which all but its first must have forgotten. Not by
+ * chance: it is given to the lists as their first, and taken from there. NULL: there is none.
+ */
+static struct page *merged_block(unsigned order)
 {
-	struct page_stats stats;
-	u64 nr = 0;
+	struct page *both = alloc_pages(GFP_KERNEL, order + 1), *block;
+	struct magazine *m = block_magazine(order);
+	u64 half = 1ul << order;
+	u32 most = m->most;
 
-	page_stats(&stats);
-	while (order <= MAX_ORDER)
-		nr += stats.free_blocks[order++];
-	return nr;
+	if (!both)
+		return NULL;
+	drain_all_pages();
+	split(both, order + 1, PG_STOCK);
+	for (u64 i = half; i < 2 * half; i++)
+		give_blocks(both + i, 0, ~0u);
+	m->most = 0; /* or others would be taken, too, and handed out before it */
+	block = alloc_pages(GFP_KERNEL, order);
+	m->most = most;
+	for (u64 i = 0; i < half; i++)
+		give_blocks(both + i, 0, ~0u);
+	return block;
+}
+
+/* Of each frame in it, this block is found. */
+static void expect_whole(struct page *page)
+{
+	for (u64 i = 0; i < 1ul << page->order; i++) {
+		EXPECT(page_head(page_to_pfn(page) + i) == page);
+		EXPECT(i == 0 || page[i].state == PG_TAIL);
+	}
 }
 
 TEST(page_alloc, orders)
@@ -298,14 +359,24 @@ TEST(page_alloc, orders)
 		EXPECT(p);
 		EXPECT(IS_ALIGNED(virt_to_phys(p).v, PAGE_SIZE << order));
 		EXPECT(page->owner);
-		for (u64 i = 0; i < 1ul << order; i++) {
-			EXPECT(page_head(page_to_pfn(page) + i) == page);
-			EXPECT(i == 0 || page[i].state == PG_TAIL);
-		}
+		expect_whole(page);
+		if (test_failed())
+			return;
 		for (u64 i = 0; i < PAGE_SIZE << order; i++)
 			EXPECT(p[i] == 0);
 		memset(p, 0xff, PAGE_SIZE << order); /* for the next round to clear */
 		free_pages(p, order);
+	}
+	for (unsigned order = 1; order < MAX_ORDER; order++) {
+		struct page *page = merged_block(order);
+
+		EXPECT(page || !has_block(order + 1));
+		if (!page)
+			break;
+		expect_whole(page);
+		if (test_failed())
+			return;
+		__free_pages(page, order);
 	}
 	EXPECT(!alloc_pages(GFP_KERNEL, MAX_ORDER + 1));
 	EXPECT(!alloc_pages(GFP_KERNEL, 64));
@@ -378,6 +449,8 @@ TEST(page_alloc, fail_nth)
 
 	if (!CHECKING)
 		SKIP("fault injection needs a checking build");
+	EXPECT_EQ(alloc_pages_bulk(GFP_KERNEL, 200, pages), 200);
+	free_pages_bulk(200, pages); /* from now on nothing has to be split, and merged again */
 	page_stats(&before);
 	for (u64 n = 1; n <= 40; n++) {
 		EXPECT(!page_alloc_fail_nth(n));
@@ -468,7 +541,7 @@ static void free_two_in_bulk(void *two)
 
 TEST(page_alloc, misuse)
 {
-	struct page *block = alloc_pages(GFP_KERNEL, 2), *single = alloc_pages(GFP_KERNEL, 0);
+	struct page *block = merged_block(2), *single = alloc_pages(GFP_KERNEL, 0);
 	struct page *twice[2] = { single, single };
 	struct page_stats before, after;
 

@@ -1,7 +1,6 @@
 /*
- * loses: page_alloc/coalesce page_alloc/random_blocks page_alloc/bulk
- * perhaps: *
- * hint: not-on-this-list
+ * loses: *
+ * hint: counted-twice
  * thought: merging makes one block of two; but its buddy still hangs in the smaller list
  */
 static bool put_block(struct page *page, unsigned order)

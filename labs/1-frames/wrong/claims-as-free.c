@@ -1,7 +1,6 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/orders
- * perhaps: page_alloc/misuse
- * hint: wrong-head not-merged
+ * loses: check/clean_to_begin_with page_alloc/misuse page_alloc/orders
+ * hint: inside-not-tail wrong-head not-merged
  * thought: what comes back is free; but the upper half of a merged block is no block any more
  */
 static bool put_block(struct page *page, unsigned order)

@@ -1,6 +1,5 @@
 /*
- * loses: page_alloc/main_range
- * perhaps: page_alloc/foreign
+ * loses: page_alloc/foreign page_alloc/main_range
  * hint: main-range
  * thought: main_pages is where the range ends; it is how many frames it has
  */

@@ -1,6 +1,5 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/orders page_alloc/random_blocks
- * perhaps: *
+ * loses: *
  * hint: order-not-raised
  * thought: the loop goes on with the merged block; but it is of the next order now
  */

@@ -1,5 +1,5 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/exhaust page_alloc/fail_nth
+ * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/exhaust
  * hint: not-merged
  * thought: merge with the buddy; but the larger block may have a free buddy, too
  */

@@ -1,5 +1,5 @@
 /*
- * loses: check/clean_to_begin_with page_alloc/coalesce page_alloc/fail_nth
+ * loses: check/clean_to_begin_with page_alloc/coalesce
  * hint: not-merged
  * thought: freeing puts a block on its list; what was split stays in pieces for ever
  */

@@ -1,6 +1,5 @@
 /*
- * loses: page_alloc/bulk page_alloc/coalesce
- * perhaps: page_alloc/*
+ * loses: *
  * hint: only-this-order
  * thought: a request of order n is served from the list of order n; larger blocks are never split
  */
