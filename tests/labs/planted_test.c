@@ -24,8 +24,11 @@ static void panic_here(void *unused)
 	panic("on another CPU");
 }
 
+static bool spoiled;
+
 TEST(planted, a_passes)
 {
+	spoiled = true;
 	EXPECT(true);
 }
 
@@ -125,8 +128,6 @@ TEST(planted, r_switches_protection_off)
 {
 	WRITE_CR(0, READ_CR(0) & ~(1ul << 16));
 }
-
-static bool spoiled;
 
 TEST(planted, t_spoils)
 {

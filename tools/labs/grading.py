@@ -3,10 +3,9 @@
     results = grade(tree, lab)          # {name: Test}, in the order of lab.toml
 
 Points come from QEMU alone. The same tree gets the same points everywhere, every time: what a test sees depends on the
-kernel's bytes and on nothing of the host (machine.py), and which tests share a boot depends on neither the number of
-CPUs nor on luck. The tests are dealt out to GROUPS boots, which may run at the same time. One that fails is the last of
-its boot, and the rest goes on in a new one: nothing that it broke costs another test. Where a boot looks as if somebody
-had meddled with it, nothing of it counts, and each of its tests runs by itself.
+kernel's bytes and on nothing of the host (machine.py). Each test has a boot of its own, which costs a fraction of a second:
+nothing that another one broke or left behind costs it points, or saves it some. All of these boots are the same until the
+test begins, so where one does not come that far none does.
 
 The tests on the host come first, as they take a moment only; they are for the student, and earn nothing.
 """
@@ -28,7 +27,6 @@ from report import NO_TESTS
 KERNEL = "build/tessera-check.elf"
 HOST_TESTS = "build/host-tests"
 CPUS = 4
-GROUPS = 4
 INSNS = "labs/support/insns.json"  # what each test takes in the master, for limits
 UNKNOWN_INSNS = 50_000_000  # of a test that is not listed there
 ROOM = 4  # times as much as in the master, and the shortest limit at least, is allowed
@@ -83,17 +81,6 @@ def allowed(insns):
     return next((s for s in reversed(machine.LIMITS) if s * PER_SECOND >= ROOM * insns), machine.LIMITS[0])
 
 
-def deal(tests, insns):
-    """GROUPS lists that take about as long as each other; the same ones always."""
-    groups = [[] for _ in range(GROUPS)]
-    load = [0] * GROUPS
-    for test in sorted(tests, key=lambda test: (-insns.get(test, UNKNOWN_INSNS), test)):
-        least = load.index(min(load))
-        groups[least].append(test)
-        load[least] += insns.get(test, UNKNOWN_INSNS) + 5_000_000  # what looks at mm/ before and after
-    return [sorted(group) for group in groups if group]
-
-
 # QEMU
 
 class Grader:
@@ -108,50 +95,32 @@ class Grader:
                              "lab's own folder are only in its trees: `make lab LAB=n OUT=folder`, and `make grade` there)")
         self.insns = known_insns(tree)
         self.tests, self.results, self.said, self.marks = tests, {}, {}, {}
-        self.told, self.lock = told, threading.Lock()
+        self.told, self.lock, self.stuck = told, threading.Lock(), None  # stuck: a boot that did not come to its test
 
     def run(self, jobs):
+        """The longest first, so that none is left over at the end."""
+        tests = sorted(self.tests, key=lambda test: (-self.insns.get(test, UNKNOWN_INSNS), test))
         with ThreadPoolExecutor(jobs) as pool:
-            for done in [pool.submit(self.run_group, group) for group in deal(self.tests, self.insns)]:
+            for done in [pool.submit(self.run_test, test) for test in tests]:
                 done.result()
 
-    def run_group(self, tests):
-        """As many boots as it takes."""
-        while tests:
-            boot = self.boot(tests)
-            if boot.marks or boot.ended in ("flood", "changed"):
-                self.run_singly(tests, boot)
-                return
-            self.accept(tests, boot)
-            tests = [test for test in tests if test not in self.results]
-
-    def run_singly(self, tests, boot):
-        """Nothing of this boot counts. Whose is the guilt?"""
-        if len(tests) > 1:
-            for test in tests:
-                self.run_group([test])
-            return
-        why = boot.why or "somebody else than the runner wrote records of tests"
-        self.settle(tests[0], machine.Result("fail", "\n  ".join([why, *boot.marks]), 0), boot)
-
-    def accept(self, tests, boot):
-        """What it reported; and where it died, whose fault that is."""
-        for test, result in boot.results.items():
-            self.settle(test, result, boot)
-        rest = tests[len(boot.results):]
-        if not rest or boot.ended == "end" and boot.results:  # the last one failed, or all are done
-            return
-        if boot.began:
-            self.settle(rest[0], machine.Result("fail", self.death(boot, rest[0]), 0), boot)
+    def run_test(self, test):
+        """In a boot of its own, unless another one has shown that none comes to its test."""
+        boot = self.stuck or self.boot(test)
+        if not boot.began:
+            self.stuck = boot
+        if boot.marks or boot.ended in ("flood", "changed"):  # then nothing of it counts
+            why = boot.why or "somebody else than the runner wrote records of tests"
+            result = machine.Result("fail", "\n  ".join([why, *boot.marks]), 0)
+        elif not boot.began:
+            result = machine.Result("fail", f"{NO_TESTS} {self.death(boot, None)}", 0)
         else:
-            for test in rest:
-                why = f"{NO_TESTS} {self.death(boot, None)}"
-                self.settle(test, machine.Result("fail", why, 0), boot)
+            result = boot.results.get(test) or machine.Result("fail", self.death(boot, test), 0)
+        self.settle(test, result, boot)
 
-    def boot(self, tests):
+    def boot(self, test):
         with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-            boot = machine.Machine(self.elf, [self.place[test] for test in tests],
-                                   [self.allowed(test) for test in tests], folder, CPUS).run(self.told)
+            boot = machine.Machine(self.elf, [self.place[test]], [self.allowed(test)], folder, CPUS).run(self.told)
         if boot.ended in ("failed", "killed"):
             raise GradeError(f"{boot.why}\n  (that is not the student's fault; nothing was graded)")
         return boot
@@ -160,12 +129,13 @@ class Grader:
         return allowed(self.insns.get(test, UNKNOWN_INSNS))
 
     def settle(self, test, result, boot):
-        mark = self.doubt(test, result, boot.said.get(test, "")) if result.result == "pass" else ""
+        said = "".join(boot.said.values())
+        mark = self.doubt(test, result, said) if result.result == "pass" else ""
         if mark:
             result = machine.Result("fail", mark, result.insns)
             boot.marks.append(mark)
         with self.lock:
-            self.results[test], self.said[test], self.marks[test] = result, boot.said.get(test, ""), boot.marks + boot.odd
+            self.results[test], self.said[test], self.marks[test] = result, said, boot.marks + boot.odd
 
     def doubt(self, test, result, said):
         """Why a test cannot have passed, though its record says so; or ""."""

@@ -1,7 +1,6 @@
 /*
  * loses: check/clean_to_begin_with vmarea/alignment_and_limits vmarea/guards
  *   vmarea/lowest_fit_as_the_model vmarea/merges_both_neighbours vmarea/out_of_memory
- *   vmarea/what_is_free_around
  * hint: misses-some
  * thought: the root, then what lies behind it; what lies before it is never looked at
  */

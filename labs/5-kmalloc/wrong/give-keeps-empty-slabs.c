@@ -1,6 +1,6 @@
 /*
  * loses: slab/frames_go_back slab/free_of_what_was_never_allocated slab/frees_by_other_cpus
- *   slab/magazines slab/no_frame slab/per_slab slab/random_objects
+ *   slab/per_slab slab/random_objects
  * hint: empty-kept
  * thought: an empty slab will be of use again; but nobody else ever gets its frame
  */
