@@ -1,6 +1,6 @@
 /*
- * loses: family/vfree_in_an_interrupt shootdown/vfree_by_two_at_once
- * perhaps: family/each_kind_is_freed_by_each_road
+ * loses: family/each_kind_is_freed_by_each_road family/vfree_in_an_interrupt
+ *   shootdown/vfree_by_two_at_once
  * hint: claim
  * thought: the descriptor is changed in one atomic step, so only one can do it
  */
