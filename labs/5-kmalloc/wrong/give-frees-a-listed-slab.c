@@ -2,9 +2,8 @@
  * loses: kmalloc/classes kmalloc/krealloc kmalloc/krealloc_copies_no_more_than_it_had
  *   kmalloc/misuse kmalloc/no_free_neighbours kmalloc/random kmalloc/sizes slab/double_free
  *   slab/double_free_into_a_full_magazine slab/double_free_of_spoilt_object slab/frames_go_back
- *   slab/free_of_what_was_never_allocated slab/frees_by_other_cpus slab/interrupts slab/magazines
- *   slab/misuse slab/no_frame slab/per_slab slab/random_objects
- * perhaps: *
+ *   slab/free_of_what_was_never_allocated slab/frees_by_other_cpus slab/full_slabs_serve_again
+ *   slab/interrupts slab/magazines slab/misuse slab/no_frame slab/per_slab slab/random_objects
  * hint: freed-but-listed
  * thought: the frame goes back; but the cache's list still leads to it
  */

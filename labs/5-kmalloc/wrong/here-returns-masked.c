@@ -1,6 +1,7 @@
 /*
- * loses: slab/random_objects slab/per_slab slab/frames_go_back slab/magazines slab/frees_by_other_cpus
- * perhaps: kmalloc/* slab/interrupts
+ * loses: kmalloc/classes kmalloc/krealloc kmalloc/large kmalloc/large_names_its_owner
+ *   kmalloc/misuse kmalloc/no_free_neighbours kmalloc/random kmalloc/sizes slab/frames_go_back
+ *   slab/frees_by_other_cpus slab/interrupts slab/magazines slab/per_slab slab/random_objects
  * hint: masked
  * thought: no room, so return at once; but interrupts are masked by then, and stay so
  */

@@ -5,7 +5,6 @@
  *   slab/double_free_of_spoilt_object slab/frames_go_back slab/free_of_what_was_never_allocated
  *   slab/frees_by_other_cpus slab/full_slabs_serve_again slab/interrupts slab/magazines slab/misuse
  *   slab/no_frame slab/per_slab slab/random_objects
- * perhaps: *
  * hint: not-a-slab
  * thought: the frame is cut and marked; but its struct page does not say that it is a slab
  */

@@ -1,6 +1,6 @@
 /*
- * loses: check/clean_to_begin_with slab/per_slab slab/random_objects
- * perhaps: *
+ * loses: check/clean_to_begin_with slab/frees_by_other_cpus slab/full_slabs_serve_again
+ *   slab/magazines slab/per_slab slab/random_objects
  * hint: bits-missing
  * thought: one word of bits is for every slab; but small objects are more than 32
  */

@@ -1,6 +1,8 @@
 /*
- * loses: slab/per_slab slab/full_slabs_serve_again slab/random_objects
- * perhaps: *
+ * loses: kmalloc/classes kmalloc/krealloc_copies_no_more_than_it_had kmalloc/random kmalloc/sizes
+ *   slab/double_free_into_a_full_magazine slab/frames_go_back slab/free_of_what_was_never_allocated
+ *   slab/frees_by_other_cpus slab/full_slabs_serve_again slab/interrupts slab/magazines
+ *   slab/no_frame slab/per_slab slab/random_objects
  * hint: full-slab-listed
  * thought: the object is taken and counted; that the slab has none left, and still hangs in the list, is forgotten
  */
