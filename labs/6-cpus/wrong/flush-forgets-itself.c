@@ -1,8 +1,9 @@
 /*
- * loses: shootdown/what_comes_later_waits_longer tlb/all_flush_at_once
+ * loses: shootdown/no_frame_is_reused_before shootdown/pruned_tables_are_forgotten
+ *   shootdown/range_is_flushed shootdown/what_comes_later_waits_longer
+ *   shootdown/who_does_not_answer_holds_up_reuse tlb/all_flush_at_once
  *   tlb/asked_in_the_midst_of_a_flush tlb/closed_batch_waits_for_its_own_flush
  *   tlb/one_flush_at_a_time tlb/stale_until_flushed tlb/tables_are_kept_until_it_is_over
- * perhaps: tlb/* shootdown/*
  * hint: own-tlb left-out
  * thought: a shootdown is what the others are told; but the CPU that tells them has a TLB, too
  */

@@ -1,7 +1,6 @@
 /*
  * loses: shootdown/no_address_is_reused_before shootdown/no_frame_is_reused_before
- *   tlb/stale_until_flushed
- * perhaps: tlb/* shootdown/*
+ *   shootdown/who_does_not_answer_holds_up_reuse tlb/stale_until_flushed
  * hint: own-tlb in-its-tlb
  * thought: one call serves both, with the range as it is; but no pages means everything
  */

@@ -1,6 +1,5 @@
 /*
  * loses: shootdown/pruned_tables_are_forgotten
- * perhaps: tlb/* shootdown/*
  * hint: old-table
  * thought: the TLB is flushed, and that is all that a CPU remembers; but we keep walks of our own
  */

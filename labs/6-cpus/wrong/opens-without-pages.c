@@ -1,7 +1,6 @@
 /*
  * loses: shootdown/what_comes_later_waits_longer tlb/full_batch_flushes_itself
- * perhaps: tlb/* shootdown/*
- * hint: flushed-again younger-too
+ * hint: half-a-batch not-opened
  * thought: frames and lists are ready, and pages is only a count; but by it one sees whether a flush is due
  */
 static void open_batch(struct vm_stock *stock)

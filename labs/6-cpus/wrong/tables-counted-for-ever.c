@@ -1,7 +1,7 @@
 /*
- * loses: shootdown/pruned_tables_are_forgotten tlb/tables_are_kept_until_it_is_over
+ * loses: shootdown/pruned_tables_are_forgotten tlb/a_full_ring_loses_nothing
+ *   tlb/a_settled_stock_is_small tlb/full_batch_flushes_itself tlb/tables_are_kept_until_it_is_over
  *   tlb/tables_wait_for_a_flush
- * perhaps: tlb/* shootdown/*
  * hint: not-counted
  * thought: one more for each table that waits; but those that were given back do not wait any more
  */
