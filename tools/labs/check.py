@@ -81,7 +81,7 @@ def faults_of(variant, results, points, lost, hints):
         due = 100 if variant.name == "solution" else lab.starter
         return [f"has {points} points, not {due}: " + " ".join(sorted(lost))] if points != due else []
     faults = [f"{test} is lost, which wrong/{wrong.name} does not name: {results[test].message}"
-              for test in sorted(lost - wrong.loses - wrong.perhaps)]
+              for test in sorted(lost - wrong.loses)]
     faults += [f"{test} passed" for test in sorted(wrong.loses - lost)]
     return faults + [f"the hint {hint} is not drawn" for hint in sorted(wrong.hints - hints)]
 
@@ -137,7 +137,7 @@ def update(row):
     """Its loses: as it is now."""
     path = next(row.lab.folder.glob(f"wrong/{row.variant}.*"), None)
     wrong = next((w for w in row.lab.wrong() if w.name == row.variant), None)
-    if not wrong or not row.lost or wrong.loses <= row.lost <= wrong.loses | wrong.perhaps:
+    if not wrong or not row.lost or wrong.loses == row.lost:
         return
     tests = "*" if len(row.lost) == len(row.lab.points) else " ".join(sorted(row.lost))
     star = " * " if path.suffix == ".c" else ""

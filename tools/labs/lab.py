@@ -37,7 +37,6 @@ lines may go on), then C: whole definitions. One that the master has replaces it
 
     /*
      * loses: page_alloc/coalesce page_alloc/blocks
-     * perhaps: page_alloc/bulk
      * hint: wrong-buddy
      * thought: two neighbours of one size are buddies
      */
@@ -45,8 +44,8 @@ lines may go on), then C: whole definitions. One that the master has replaces it
 Where a lab asks for answers about a machine instead of functions (lab 0), lab.toml says answers = "answers.toml", [write] is
 empty, answers.toml in the folder is the empty sheet, and wrong solutions are wrong/*.py: see byhand.py.
 
-It must lose all that loses: names and nothing else, and draw each hint. Only where memory is destroyed, so that what breaks
-down next hangs on where things happen to lie, perhaps: names what it may lose, too.
+It must lose all that loses: names and nothing else, and draw each hint. Where it destroys memory, tests must see it before that, or
+it must be certain that they fail however that ends.
 """
 
 import collections
@@ -64,7 +63,7 @@ import rules
 import seeds
 
 TREE = pathlib.Path(__file__).resolve().parent.parent.parent
-Wrong = collections.namedtuple("Wrong", "name loses perhaps hints thought text")
+Wrong = collections.namedtuple("Wrong", "name loses hints thought text")
 
 # What a student's tree lacks: other labs, what quotes mm/ or plants bugs in it, and the lecturer's tools.
 LEFT_OUT = ("labs/*", "tests/labs/*", "tests/mutants/*", "tests/coverage/*", ".ci/*", "docs/teaching.md",
@@ -143,17 +142,16 @@ def read_wrong(lab, path):
     for line in head[1].splitlines() if head else []:
         line = line.strip().removeprefix("*").strip()
         name, colon, rest = line.partition(":")
-        if colon and name in ("loses", "perhaps", "hint", "is", "thought"):
+        if colon and name in ("loses", "hint", "is", "thought"):
             fields[name] = rest.strip()
         elif fields:
             fields[list(fields)[-1]] = (fields[list(fields)[-1]] + " " + line).strip()
     if not {"loses", "hint", "thought"} <= set(fields) or not all(fields.values()):
         raise LabError(f"{path}: the head comment must say loses:, hint: and thought:; tools/labs/lab.py shows the format")
-    loses, perhaps = (tests_of(lab, path, fields.get(name, "")) for name in ("loses", "perhaps"))
     for hint in fields["hint"].split():
         if hint not in {h.id for h in lab.hints}:
             raise LabError(f"{path}: it is to draw the hint {hint}, which {lab.title} does not have")
-    return Wrong(path.stem, loses, perhaps, set(fields["hint"].split()), fields["thought"], text)
+    return Wrong(path.stem, tests_of(lab, path, fields["loses"]), set(fields["hint"].split()), fields["thought"], text)
 
 
 def tests_of(lab, path, patterns):
