@@ -26,8 +26,8 @@
 
 /* RAM with holes, some of them small, which neither begins nor ends where large pages or buddy blocks would. */
 static const struct sim_ram ram[] = {
-	{ 0x0, 0x9f000 },	  { 0x100000, 0x2bc3000 },  { 0x3001000, 0x3207000 },
-	{ 0x8100000, 0xc13d000 }, { 0xc140000, 0xc185000 },
+	{ 0x0, 0x9f000 },	   { 0x100000, 0x2bc3000 },    { 0x3001000, 0x3207000 },
+	{ 0x8100000, 0x1013d000 }, { 0x10140000, 0x10185000 },
 };
 
 static const char *pattern = "";
@@ -37,8 +37,8 @@ static struct mm_options options;
 /* The map as firmware might tell it: unsorted, overlapping, with unknown types and empty ranges. */
 static void fill_memmap(struct memmap *map)
 {
-	memmap_insert(map, 0xc140000, 0x45000, MEM_USABLE);
-	memmap_insert(map, 0x8100000, 0x403d000, MEM_USABLE);
+	memmap_insert(map, 0x10140000, 0x45000, MEM_USABLE);
+	memmap_insert(map, 0x8100000, 0x803d000, MEM_USABLE);
 	memmap_insert(map, 0xfffc0000, 0x40000, MEM_RESERVED);
 	memmap_insert(map, 0x100000, 0x2ac3000, MEM_USABLE);
 	memmap_insert(map, 0x0, 0x9fc00, MEM_USABLE);

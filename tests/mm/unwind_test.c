@@ -73,7 +73,7 @@ TEST(vmalloc, put_pages_touches_only_its_own)
 /* Every byte of the window has the frame that the page tables give it, or none; others have none. */
 TEST(vmalloc, page_of_any_address)
 {
-	char *p = vmalloc(2 * PAGE_SIZE), *huge = vmalloc_huge(2 * MiB, GFP_KERNEL);
+	char *huge = vmalloc_huge(2 * MiB, GFP_KERNEL), *p = vmalloc(2 * PAGE_SIZE);
 	char *object = kmalloc(64, GFP_KERNEL);
 	struct page *first;
 
