@@ -81,6 +81,7 @@ void test_skip(const char *why);
 extern const char *mm_down;
 extern u32 stubs_hit;
 void drill(void) __attribute__((weak)); /* a lab's: a test without which no other means anything */
+void tell_callers(void) __attribute__((weak));	      /* of the last panic that was caught */
 bool tests_are_too_early(void) __attribute__((weak)); /* says what is missing for all tests */
 
 /* EXPECT in a helper ends only the helper: has this test failed there? */

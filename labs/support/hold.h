@@ -12,7 +12,7 @@
 bool stub_stops(void (*fn)(void *), void *arg);
 extern const struct lab_stub *stub_hit;
 
-/* Who called the last panic that the prompt caught, and no stub made; innermost first. */
+/* Who called the last panic that was caught on CPU 0; innermost first. */
 #define TRACE_MOST 16
 struct lab_trace {
 	vaddr_t pcs[TRACE_MOST];

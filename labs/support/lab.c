@@ -94,12 +94,12 @@ bool at_prompt(void)
 }
 
 /*
- * Of a panic that is caught. A report may need locks; where there is no mm/, faults are no news. The
- * outermost catcher is the prompt's (prompt.c): it tells who called.
+ * Of a panic that is caught: who called is told by the prompt (prompt.c) and with a test that panicked.
+ * A report may need locks; where there is no mm/, faults are no news.
  */
 void __wrap_report_trap(void)
 {
-	if (at_prompt())
+	if (!cpu_id() && held[0].catchers)
 		lab_trace.nr =
 			backtrace(lab_trace.pcs, TRACE_MOST, (vaddr_t)__builtin_frame_address(0));
 	if (held[cpu_id()].catchers)

@@ -69,14 +69,32 @@ static void list_stubs(void)
 
 COMMAND(lab, "", "what is still yours to write", list_stubs());
 
+/* Of the last panic that was caught, as far as to who caught it. The first place is in panic() itself. */
+static void tell_trace(const char *begin)
+{
+	char name[80];
+
+	for (unsigned i = 1; i < lab_trace.nr; i++) {
+		snprintf(name, sizeof(name), "%pS", (void *)(lab_trace.pcs[i] - 1));
+		if (contains(name, "panic_caught+"))
+			break;
+		printk("%s%s", i > 1 ? " < " : begin, name);
+	}
+	printk("\n");
+}
+
+void tell_callers(void)
+{
+	tell_trace("# called from ");
+}
+
 /* A panic that was caught: for want of a function, or a mistake as any other. */
 static void tell_panic(const char *text, bool by_stub)
 {
 	printk_line("%s:\n  %s", by_stub ? "That needs what is not there yet" : "That panicked",
 		    text);
-	for (unsigned i = 0; i < lab_trace.nr && !by_stub; i++)
-		printk("%s%pS", i ? " < " : "  called from ", (void *)(lab_trace.pcs[i] - 1));
-	printk(by_stub ? "" : "\n");
+	if (!by_stub)
+		tell_trace("  called from ");
 }
 
 /* Run fn(arg) and tell what stopped it; false if something did. */

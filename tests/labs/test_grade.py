@@ -253,6 +253,17 @@ def test_of_a_boot_that_died_the_command_boots_and_names_no_test(tmp_path, death
     assert told.endswith(f"  in gdb    make gdb BREAK={stop} BOOT=direct CHECK=1 CPUS=4 MEM=64M") and "TEST=" not in told
 
 
+@pytest.mark.parametrize("message, stop", [
+    ("a.c:7: x == 1 was 0x2 and 0x1", "test_planted_x"), ("PANIC BUG: x\n  at mm/page_alloc.c:102, in list_add()", "panic"),
+    ("drill_test.c:7: x was false\n  so it is before all tests: mend that first, or none of them means anything", "drill"),
+    ("it did not end within 250 million instructions\n  CPU 0 was at put_block+0x1 < free_pages+0x2 < test_planted_x+0x7", "test_planted_x"),
+    ("it did not end within 250 million instructions\n  CPU 0 was at put_block+0x1 < check_before+0x2 < panic_caught+0x7", "put_block")])
+def test_gdb_is_told_to_stop_where_it_comes_by(tmp_path, message, stop):
+    """A panic may come before the test is called, and where it comes it is seen who called."""
+    test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])
+    assert f"make gdb BREAK={stop} " in report.failure(test, tmp_path, "", lambda kind, words: words)
+
+
 def test_where_a_function_is_missing_gdb_has_nothing_to_show(tmp_path):
     for message, shown in (("lab 1: adopt is yours to write\n  mm/page_alloc.c:332; LAB.md is the handout", False), ("PANIC x", True)):
         test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])

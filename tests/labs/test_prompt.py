@@ -9,6 +9,7 @@ import grading
 import lab as labs
 import machine
 import pytest
+import report
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,11 @@ def stopped(tmp_path_factory):
     texts[file] = csource.with_body(texts[file], "alloc_pages_bulk", lambda signature: labs.stub_body(lab, signature, "alloc_pages_bulk"))
     plant = '\nCOMMAND(mistake, "", "for a test", panic("planted %u", 7));\n' \
             'COMMAND(spoil, "", "for a test", for (int i = 0; i < 40; i++) alloc_pages(GFP_KERNEL, 0)->state = PG_TAIL);\n'
+    plant += 'static noinline void culprit(void) { panic("planted, and %u", 8); }\n' \
+             'static noinline void caller(void) { culprit(); asm volatile(""); }\n' \
+             'static void provoked(void *unused) { (void)unused; panic("on purpose"); }\n' \
+             'TEST(planted, panics) { EXPECT_PANIC(provoked, NULL, "on purpose"); caller(); }\n' \
+             'TEST(planted, reads_nothing) { EXPECT(*(volatile char *)NULL == 0); }\n'
     texts["tests/mm/family_test.c"] = (labs.TREE / "tests/mm/family_test.c").read_text(encoding="utf-8") + plant
     labs.write_tree(lab, out, texts)
     subprocess.run(["make", "-s", "-C", out, "-j4", "build/tessera-check.elf"], check=True, stdout=subprocess.DEVNULL)
@@ -122,3 +128,16 @@ def test_a_panic_after_a_stopped_boot_is_told_with_its_callers(stopped):
 def test_a_panic_at_the_prompt_still_stops_the_machine(tree):
     status, said = run(tree, "overflow\n")
     assert status == 1 and "PANIC #DF" in said and "called from, innermost first:" in said
+
+
+def test_of_a_test_that_panics_the_callers_are_told(stopped):
+    """On the console, and with their lines by the grader. Those of a panic that was expected are no news."""
+    _, said = run(stopped, "test planted/panics\n")
+    assert re.search(r"\n# PANIC planted, and 8\n# called from culprit\+0x\w+ < caller\+0x\w+ < test_planted_panics\+0x[^\n]*\nnot ok", said), said
+    assert said.count("called from") == 1 and "panic_caught" not in said
+    grader = grading.Grader(stopped, ["planted/panics", "planted/reads_nothing"])
+    grader.run(2)
+    told = [report.callers(grader.said[test], grader.results[test].why, stopped) for test in grader.tests]
+    assert [re.split(r"  +|:", line)[:2] for line in told[0][:3]] == [
+        [name, "tests/mm/family_test.c"] for name in ("culprit", "caller", "test_planted_panics")]
+    assert told[1][0].startswith("test_planted_reads_nothing")

@@ -86,7 +86,7 @@ def allowed(insns):
 class Grader:
     """One kernel and the tests to be run in it; results by name."""
 
-    def __init__(self, tree, tests, told=lambda name, result: None):
+    def __init__(self, tree, tests, told=lambda name, result, said: None):
         self.elf = machine.Elf(pathlib.Path(tree, KERNEL))
         self.place = {name: n for n, name in enumerate(self.elf.tests())}
         missing = [test for test in tests if test not in self.place]
@@ -120,7 +120,7 @@ class Grader:
 
     def boot(self, test):
         with tempfile.TemporaryDirectory(prefix="grade-") as folder:
-            boot = machine.Machine(self.elf, [self.place[test]], [self.allowed(test)], folder, CPUS).run(self.told)
+            boot = machine.Machine(self.elf, [self.place[test]], [self.allowed(test)], folder, CPUS).run()
         if boot.ended in ("failed", "killed"):
             raise GradeError(f"{boot.why}\n  (that is not the student's fault; nothing was graded)")
         return boot
@@ -136,6 +136,7 @@ class Grader:
             boot.marks.append(mark)
         with self.lock:
             self.results[test], self.said[test], self.marks[test] = result, said, boot.marks + boot.odd
+            self.told(test, result, said)
 
     def doubt(self, test, result, said):
         """Why a test cannot have passed, though its record says so; or ""."""
@@ -163,8 +164,8 @@ def run_answers(tree, lab, tests, told=lambda name, result: None, login=None, te
     return {test: judged(lab, test, result) for test, result in results.items()}
 
 
-def run_kernel(tree, lab, tests, jobs=None, told=lambda name, result: None):
-    """{name: Test}"""
+def run_kernel(tree, lab, tests, jobs=None, told=lambda name, result, said="": None):
+    """{name: Test}. told(name, Result, said) hears of each at once."""
     if lab.answers:
         return run_answers(tree, lab, tests, told)
     grader = Grader(tree, tests, told)
@@ -188,8 +189,8 @@ def fail_all(lab, tests, why):
     return {test: judged(lab, test, machine.Result("fail", why, 0)) for test in tests}
 
 
-def grade(tree, lab, tests=None, jobs=None, told=lambda name, result: None):
-    """Build the kernel, run the lab's tests or these of them: {name: Test}. told(name, Result) hears of each at once."""
+def grade(tree, lab, tests=None, jobs=None, told=lambda name, result, said="": None):
+    """Build the kernel, run the lab's tests or these of them: {name: Test}. told(name, Result, said) hears of each at once."""
     tests = list(lab.points) if tests is None else tests
     try:
         build(tree, KERNEL, jobs=jobs)

@@ -10,14 +10,21 @@ import os
 import pathlib
 import re
 import sys
+import subprocess
 import textwrap
 import xml.etree.ElementTree as xml
+
+import machine
 
 WIDTH = 110
 STAFF = "for the staff: what looks odd"
 SAID_LINES = 24  # of the console, around a failure
 GOT_LINES = 12
+CALLERS = 6
+KERNEL = "build/tessera-check.elf"
 MISSING = re.compile(r"(PANIC )?lab \d+: \w+ is yours to write")
+NOT_COMPILED = "it does not compile"
+BEFORE_ALL = "so it is before all tests"  # of a drill (tests/runner.c): then no test is called
 NO_TESTS = "the kernel does not get as far as its tests:"  # so begins what is said then; hints look for it, too
 
 
@@ -47,8 +54,6 @@ def expected_and_got(message):
         return f"{leak[1]}, as before the test", leak[2]
     if message.startswith("PANIC"):
         return "no panic", message
-    if message.startswith("it does not compile"):
-        return "", message
     return "", message
 
 
@@ -84,6 +89,33 @@ def said_lines(said, message):
     return [] if first is None or "PANIC" not in message else lines[first:first + SAID_LINES]
 
 
+def callers(said, message, tree):
+    """Who called, of a panic: functions, innermost first, and where in the source, if addr2line knows."""
+    told = re.search(r"^# called from (.+)|called from, innermost first:\n((?:  0x[0-9a-f]+ \S+\n)+)", said, re.MULTILINE)
+    if not told or "PANIC" not in message:
+        return []
+    found = [(name, int(offset, 16)) for name, offset in re.findall(r"([A-Za-z_][\w.]*)\+(0x[0-9a-f]+)", told[0])]
+    found = [place for place in found if place[0] not in ("panic", "trap", "trap_entry")]
+    end = next((n for n, place in enumerate(found) if place[0] in ("panic_caught", "survives", "run_test")), len(found))
+    found = found[:min(end, CALLERS)]
+    lines, wide = places(found, pathlib.Path(tree)), max((len(name) for name, _ in found), default=0)
+    return [f"{name:{wide}}  {line}".rstrip() for (name, _), line in zip(found, lines)]
+
+
+def places(found, tree):
+    """file:line of each (function, offset), or ""."""
+    nothing = [""] * len(found)
+    try:
+        elf = machine.Elf(tree / KERNEL)
+        starts = [[start for start, size, name in elf.functions if name == wanted and offset < size] for wanted, offset in found]
+        words = [f"{start[0] + offset:#x}" if len(start) == 1 else "0" for start, (_, offset) in zip(starts, found)]
+        said = subprocess.run(["addr2line", "-e", tree / KERNEL, *words], capture_output=True, text=True, check=True).stdout
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return nothing
+    lines = [os.path.normpath(line.split(" ")[0]) for line in said.splitlines()]
+    return [line if (tree / line.partition(":")[0]).is_file() else "" for line in lines] if len(lines) == len(found) else nothing
+
+
 def first_lines(got):
     """What came of it; an audit of what was destroyed may say thousands of things."""
     lines = got.splitlines()
@@ -98,10 +130,21 @@ def again(test, lab_word):
     machine = "BOOT=direct CHECK=1 CPUS=4 MEM=64M"
     if test.message.startswith(NO_TESTS):  # any boot shows it, and no test is ever called
         return f"make run {machine} APPEND=exit", f"make gdb BREAK={where_it_died(test.message)} {machine}"
-    function, rerun = "test_" + test.name.replace("/", "_"), f"make grade{lab_word} TEST={test.name}"
-    if MISSING.match(test.message):  # there is nothing yet to look at
+    function, rerun = stop_in(test), f"make grade{lab_word} TEST={test.name}"
+    if MISSING.match(test.message) or test.message.startswith(NOT_COMPILED):  # there is nothing yet to look at
         return rerun, ""
     return rerun, f"make gdb BREAK={function} {machine} APPEND=\"test={test.name}\""
+
+
+def stop_in(test):
+    """The function to stop in: the test, unless it is never called, or what panics tells more."""
+    if test.message.startswith("PANIC"):
+        return "panic"
+    if BEFORE_ALL in test.message:
+        return "drill"
+    if re.search(r"CPU 0 was at .*\b(check_before|take_stock|drill)\+", test.message):
+        return where_it_died(test.message)
+    return "test_" + test.name.replace("/", "_")
 
 
 def where_it_died(message):
@@ -118,7 +161,7 @@ def failure(test, tree, lab_word, colour, fields=("did", "again", "gdb")):
     rerun, gdb = again(test, lab_word)
     source = source_lines(tree, test.message)
     rows = [("did", source) if "did" in fields else ("", []), ("expected", expected.splitlines()), ("got", first_lines(got)),
-            ("said", said_lines(test.said, test.message)),
+            ("callers", callers(test.said, test.message, tree)), ("said", said_lines(test.said, test.message)),
             ("hint", textwrap.wrap(" ".join(test.advice.split()), WIDTH - 10) if test.advice else []),
             ("again", [rerun] if "again" in fields else []), ("in gdb", [gdb] if gdb and "gdb" in fields else [])]
     lines = [colour("bad", f"{'FAIL':5} {test.name}") + f"  {test.points} of {test.max} points"]
