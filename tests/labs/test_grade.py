@@ -1,5 +1,7 @@
 """make grade: whatever one test does costs only that test; the same points each time; what is told, and to whom."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
@@ -269,6 +271,76 @@ def test_where_a_function_is_missing_gdb_has_nothing_to_show(tmp_path):
         test = grading.Test(False, message, None, None, "planted/x", 0, 5, False, 0, "", [])
         told = report.failure(test, tmp_path, "", lambda kind, words: words)
         assert "  again     make grade TEST=planted/x" in told and ("in gdb" in told) is shown
+
+
+def test_what_fails_for_one_reason_is_told_once(tmp_path, lab):
+    """The same endless loop is caught at another place each time; lab 9's function is vmarea_free()."""
+    loop = "it did not end within {} million instructions\n  CPU 0 was at {} < vmarea_free+0x{} < {}+0x7\n" \
+           "  CPU 1 was at cpu_sleep+0x3 < idle+0x2\n  CPU 2 was at cpu_sleep+0x3"
+    messages = {"planted/a": loop.format(250, "rb_next+0x24", 10, "vfree"), "planted/b": loop.format(500, "vmarea_free+0x26", 12, "vunmap"),
+                "planted/c": loop.format(250, "elsewhere+0x1", 1, "x").replace("vmarea_free", "nobody"),
+                "planted/d": "PANIC vfree: 0xffffc90000001000 is no area, 7", "planted/e": "PANIC vfree: 0xffffc90000009000 is no area, 12",
+                "planted/f": "PANIC vfree: 0xffffc90000001000 is an area"}
+    tests = {name: grading.Test(False, message, None, None, name, 0, 5, False, 0, "", []) for name, message in messages.items()}
+    told = report.text(tests, tmp_path, lab)
+    assert re.findall(r"^FAIL  (?:for the same reason: )?(\S+)", told, re.MULTILINE) == [f"planted/{test}" for test in "abcdef"]
+    assert told.count("for the same reason: planted/b (5)") == told.count("for the same reason: planted/e (5)") == 1
+    assert told.count("for the same reason") == 2
+    assert "CPU 0 was at rb_next+0x24" in told and "CPUs 1, 2 slept" in told and "cpu_sleep" not in told
+
+
+def test_where_a_function_has_no_frame_its_caller_is_told_all_the_same():
+    """A function f at 0x1000, called by g, called by h. In f: push, mov, nop, pop, ret."""
+    code, memory = bytes.fromhex("554889e5905dc3"), {0xFFFF800000000100: 0xFFFF800000000200, 0xFFFF800000000108: 0x3007}
+
+    def hmp(line, _cpu):
+        command, *at = line.split()
+        if command == "info":
+            return f"CPU#0\nRIP={pc:016x} RSP={sp:016x} RBP={bp:016x}\n"
+        at = int(at[0], 16)
+        return f"{at:x}: {code[at - 0x1000]:#04x}\n" if command == "x/1bx" else f"{at:x}:" + "".join(
+            f" 0x{memory.get(at + 8 * n, 0):016x}" for n in range(int(command[2])))
+
+    def place(va):
+        return f"{ {1: 'f', 2: 'g', 3: 'h'}[va >> 12] }+{va & 0xFFF:#x}"
+
+    g, stack = 0xFFFF800000000100, 0xFFFF800000000050
+    memory |= {stack: 0x2007, stack - 8: g}
+    for pc, sp, bp in ((0x1000, stack, g), (0x1001, stack - 8, g), (0x1004, stack - 8, stack - 8), (0x1006, stack, g)):
+        assert machine.load_run().tessera.stuck.lines(hmp, place) == [("CPU 0", f"f+{pc & 0xFFF:#x} < g+0x6 < h+0x6")]
+
+
+def test_what_does_not_compile_is_said_once(tmp_path, lab):
+    errors = "\n".join(f"mm/vmarea.c:{n}: error: 'x' undeclared" for n in range(20))
+    told = report.text(grading.fail_all(lab, list(lab.points), f"it does not compile:\n{errors}"), tmp_path, lab)
+    assert told.startswith(f"It does not compile:\n{errors}\n\n") and told.count("vmarea.c:7:") == 1
+    assert "lab 9, Planted: 0 of 100 points" in told and "again" not in told and "gdb" not in told
+
+
+def grade_module():
+    loader = importlib.machinery.SourceFileLoader("tools_grade", str(HERE.parent.parent / "tools/grade"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tools_grade", loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_who_waits_is_told_how_far_it_is(lab, capsys):
+    grade, said = grade_module(), ""
+    host, kernel = (grade.Teller(lab, time.monotonic(), where) for where in ("on this machine", "in QEMU"))
+    kernel.passed.add("planted/a_passes")
+    with grade.pulse([host, kernel], 20, time.monotonic(), 0.01):
+        while not said:
+            said = capsys.readouterr().out
+    assert re.match(r"still running \(\d+ s\); tests that have ended: 0 of 20 on this machine, 1 of 20 in QEMU\n", said)
+
+
+def test_what_fails_only_here_is_named(lab, capsys):
+    grade = grade_module()
+    teller = grade.Teller(lab, time.monotonic(), "on this machine")
+    for name in ("planted/a_passes", "planted/b_expects", "planted/c_panics"):
+        teller(name, machine.Result("fail", "x", 0))
+    teller.sum({}, ["planted/b_expects"])
+    assert "failed on this machine only: planted/a_passes, planted/c_panics\n" in capsys.readouterr().out
 
 
 def test_of_a_long_audit_the_first_lines_are_told(tmp_path):
