@@ -435,6 +435,12 @@ esac
     assert heard == ["a/one", "a/two", "a/three"]
 
 
+def test_on_the_host_ram_is_no_file_too_large():
+    machine = (HERE.parent / "host/main.c").read_text(encoding="utf-8")
+    ram = re.search(r"struct sim_ram ram\[\] = \{(.*?)\};", machine, re.DOTALL)[1]
+    assert 2 * max(int(word, 16) for word in re.findall(r"0x[0-9a-f]+", ram)) <= grading.HOST_LIMITS.file
+
+
 def test_on_the_host_what_never_ends_is_not_tried_again(tmp_path, monkeypatch):
     monkeypatch.setattr(grading, "HOST_LIMITS", confine.Limits(cpu=1, wall=60, file=1 << 20))
     script = tmp_path / "build/host-tests"

@@ -33,7 +33,7 @@ ROOM = 4  # times as much as in the master, and the shortest limit at least, is 
 TOO_FEW = 8  # a test that passes in less than this part of what it takes was not really run
 FAILED_CHECK = re.compile(r"^# ((?:\S+_test\.c:\d+|PANIC|leak): .*)", re.MULTILINE)  # the runner prints it before it is a verdict
 BUILD_LIMITS = confine.Limits(cpu=300, wall=1200, file=256 << 20)
-HOST_LIMITS = confine.Limits(cpu=12, wall=120, file=256 << 20)  # its RAM is a file; a lab takes 0.1 to 1.3 seconds
+HOST_LIMITS = confine.Limits(cpu=12, wall=120, file=1 << 30)  # its RAM is a file; a lab takes 0.1 to 1.3 seconds
 PER_SECOND = 1_000_000_000 >> machine.SHIFT  # instructions in a virtual second
 
 # hint: its id, or None; advice: its text; said: on the console meanwhile; marks: what looks like meddling.
