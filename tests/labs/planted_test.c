@@ -1,5 +1,6 @@
 /* Tests that go wrong in every way there is, for test_grade.py: it puts this file into a copy of the tree. */
 #include <asm/x86.h>
+#include <kernel/monitor.h>
 #include <kernel/printk.h>
 #include <mm/page_alloc.h>
 #include <mm/vmalloc.h>
@@ -23,6 +24,8 @@ static void panic_here(void *unused)
 	(void)unused;
 	panic("on another CPU");
 }
+
+COMMAND(spoil, "", "for a test", alloc_pages(GFP_KERNEL, 0)->order = MAX_ORDER + 1);
 
 static bool spoiled;
 

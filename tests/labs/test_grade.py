@@ -409,6 +409,15 @@ def test_make_grade_says_it_all(tree, tmp_path):
 
 
 @pytest.mark.xdist_group("planted")
+def test_no_more_tests_fail_than_there_are(tree):
+    """What was unsound before the first one fails the run, but is no test."""
+    for test, failed in ("b_expects", 1), ("a_passes", 1):
+        done = subprocess.run(["tools/run"], cwd=tree, text=True, input=f"spoil\ntest planted/{test}\n", capture_output=True, check=False,
+                              env=grading.environment() | {"BOOT": "direct", "KERNEL": grading.KERNEL, "RUNDIR": "build/run"})
+        assert "# mm/ is unsound before any test" in done.stdout and f"run: failed: 1 tests, {failed} failed (" in done.stdout, done.stdout
+
+
+@pytest.mark.xdist_group("planted")
 def test_of_many_faults_a_few_are_told(results):
     said = results["planted/t_spoils"].said
     assert 1 < said.count(" is unsound\n") <= 8 and re.search(r"^# and [1-9]\d* more faults$", said, re.MULTILINE), said
@@ -439,6 +448,19 @@ def test_on_the_host_ram_is_no_file_too_large():
     machine = (HERE.parent / "host/main.c").read_text(encoding="utf-8")
     ram = re.search(r"struct sim_ram ram\[\] = \{(.*?)\};", machine, re.DOTALL)[1]
     assert 2 * max(int(word, 16) for word in re.findall(r"0x[0-9a-f]+", ram)) <= grading.HOST_LIMITS.file
+
+
+def test_on_the_host_a_stack_that_was_used_up_is_called_so(tmp_path, lab):
+    """The sanitizer has no stack left to say it on."""
+    script = tmp_path / "build/host-tests"
+    script.parent.mkdir()
+    script.write_text("#!/bin/sh\necho 1..1\nkill -SEGV $$\n")
+    script.chmod(0o755)
+    found = grading.run_host(tmp_path, ["a/one"])
+    assert found["a/one"].why == "the program was killed by SIGSEGV: its stack was used up, by deep recursion"
+    assert lab.hint("a/one", found["a/one"].why).id == "recursion"
+    script.write_text("#!/bin/sh\nexit 7\n")
+    assert grading.run_host(tmp_path, ["a/one"])["a/one"].why == "the program ended with status 7"
 
 
 def test_on_the_host_what_never_ends_is_not_tried_again(tmp_path, monkeypatch):

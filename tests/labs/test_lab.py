@@ -268,3 +268,12 @@ def test_packed_hints_that_are_damaged_are_told(tmp_path):
         write(tmp_path / "lab.toml", text.replace(old, new))
         with pytest.raises(labs.LabError, match="packed hints are damaged .*git checkout lab.toml|'hints' is missing"):
             labs.lab_of(tmp_path)
+
+
+@pytest.mark.parametrize("message, hint", [
+    ("PANIC #DF double fault, error code 0x0, at take_block+0x4", "recursion"), ("PANIC spin_lock: CPU 0 holds 'window' already", "lock-held"),
+    ("PANIC spin_lock: CPU 0 waits for 'window' while it holds 'page_alloc'\n  take the other first", "lock-order"),
+    ("x is full of PANIC #DF", "too-full"), ("PANIC something else", None)])
+def test_where_the_lab_has_no_hint_one_for_all_labs_may_fit(master, message, hint):
+    found = labs.lab_by_number("1", master).hint("box/full", message)
+    assert (found and found.id) == hint

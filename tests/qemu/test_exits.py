@@ -1,6 +1,7 @@
 """How a run ends: tools/run's exit status, and its last line. The faults are planted in a copy of the kernel,
 by writing a few bytes of machine code over the beginning of run_tests()."""
 
+import re
 import struct
 import subprocess
 import time
@@ -86,6 +87,7 @@ def test_triple_fault_is_2(run, tmp_path):
 def test_endless_loop_is_3(run, tmp_path):
     text, _, status = run(KERNEL=planted(tmp_path, endless_loop), APPEND="test exit", TIMEOUT=3)
     assert status == 3 and "hung" in last_line(text)
+    assert re.search(r"\nrun: silent for \d+ s\n  CPU 0 is at run_tests\+0x0 < .*kernel_main\+0x.*\n  CPU 1 is at ", text), text
 
 
 @pytest.mark.parametrize("typed, expected", [("exit", 0), ("reboot", 2)])

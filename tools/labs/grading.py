@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -225,8 +226,16 @@ def host_run(tree, tests, told):
     endless = any(word in done.why for word in ("CPU", "did not end"))
     why = f"it did not end within {HOST_LIMITS.cpu} seconds of CPU time: this test, or one that ran with it\n" \
           "  what QEMU says of it counts; `make grade HOST=0` asks only that" if endless else \
-          done.why or f"the program ended with status {done.status}"
+          done.why or how_it_ended(done.status)
     return parser.results, "\n".join(parser.notes[-40:] + [why]), endless
+
+
+def how_it_ended(status):
+    """A wild pointer is reported by who catches the fault; with no stack left nobody can."""
+    if status >= 0:
+        return f"the program ended with status {status}"
+    return f"the program was killed by {signal.Signals(-status).name}" + \
+        ": its stack was used up, by deep recursion" * (-status == signal.SIGSEGV)
 
 
 class HostParser:

@@ -13,6 +13,19 @@ import re
 import zlib
 
 Hint = collections.namedtuple("Hint", "id test says text")
+# Of mistakes that are the same in each lab; asked when no hint of the lab itself fits.
+GENERAL = [Hint(*fields) for fields in (
+    ("recursion", "*", "PANIC #DF|deep recursion",
+     "The stack was used up: a function calls itself, perhaps by way of another, and never comes to an end. The names that come again "
+     "and again among the callers are the circle. What becomes smaller, or larger, with each call, and where does it stop?"),
+    ("lock-held", "*", "spin_lock: CPU \\d+ holds '",
+     "A lock was to be taken by who has it already: he would wait for himself. Somewhere up the list of callers the lock was taken. "
+     "What is called with it held must not take it again, nor call a function that does; the comments above functions say which "
+     "locks they are called with."),
+    ("lock-order", "*", "spin_lock: CPU \\d+ waits for ",
+     "Two locks were taken in the wrong order. If another CPU takes them the other way round, each waits for the other for ever. "
+     "Take the outer one first, or let go of the one before you call what takes the other."),
+)]
 NOTE = """
 # What the grader says of a failure beyond the failure itself: its hints, packed (JSON, zlib, base64), as they tell the
 # answers. You see each when it is yours: `make grade` shows the one that fits. Nothing stops you from unpacking them,

@@ -121,8 +121,8 @@ class Lab:
         return [(file, name) for file, names in self.write.items() for name in names]
 
     def hint(self, test, message):
-        """The first hint that fits a failure; None."""
-        return next((h for h in self.hints if fnmatch.fnmatchcase(test, h.test) and re.search(h.says, message)), None)
+        """The first hint that fits a failure, the lab's own before those for all labs; None."""
+        return next((h for h in self.hints + hints.GENERAL if fnmatch.fnmatchcase(test, h.test) and re.search(h.says, message)), None)
 
     def wrong(self):
         """The wrong solutions, in the order of their names."""
