@@ -137,13 +137,13 @@ def again(test, lab_word):
     """(the command that runs just this again, the same under gdb or "")"""
     if test.insns is None:  # no test in the kernel: an answer
         return f"make grade{lab_word} TEST={test.name}", "make gdb"
-    machine = "BOOT=direct CHECK=1 CPUS=4 MEM=64M"
+    variables = "BOOT=direct CHECK=1 CPUS=4 MEM=64M"
     if test.message.startswith(NO_TESTS):  # any boot shows it, and no test is ever called
-        return f"make run {machine} APPEND=exit", f"make gdb BREAK={where_it_died(test.message)} {machine}"
+        return f"make run {variables} APPEND=exit", f"make gdb BREAK={where_it_died(test.message)} {variables}"
     function, rerun = stop_in(test), f"make grade{lab_word} TEST={test.name}"
     if MISSING.match(test.message) or test.message.startswith(NOT_COMPILED):  # there is nothing yet to look at
         return rerun, ""
-    return rerun, f"make gdb BREAK={function} {machine} APPEND=\"test={test.name}\""
+    return rerun, f"make gdb BREAK={function} {variables} APPEND=\"test={test.name}\""
 
 
 def stop_in(test):
