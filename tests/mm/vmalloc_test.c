@@ -486,6 +486,49 @@ TEST(vmalloc, stock_ends_with_its_lists)
 	EXPECT(kept);
 }
 
+/* Leave no more than so many frames. A chain of blocks: give_back() it. */
+static void *take_all_but(u64 nr)
+{
+	void *held = NULL, **block;
+
+	while (nr_free_pages() > nr && (block = __get_free_pages(GFP_KERNEL, 5))) {
+		*block = held;
+		held = block;
+	}
+	return held;
+}
+
+static void give_back(void *held)
+{
+	for (void *next; held; held = next) {
+		next = *(void **)held;
+		free_pages(held, 5);
+	}
+}
+
+TEST(vmalloc, ring_of_a_cpu_that_finds_little)
+{
+	const u32 cpu = NR_CPUS - 1;
+	u64 ring = 0, free;
+	void *held;
+	int error;
+
+	if (vm_stocks[cpu])
+		SKIP("all CPUs are running");
+	held = take_all_but(24 * MiB / PAGE_SIZE);
+	free = nr_free_pages();
+	error = stock_init(cpu);
+	if (!error) {
+		ring = vm_stocks[cpu]->mask + 1;
+		kfree(vm_stocks[cpu]->ring);
+		kfree(vm_stocks[cpu]);
+	}
+	vm_stocks[cpu] = NULL;
+	give_back(held);
+	EXPECT_EQ(error, 0);
+	EXPECT(ring <= MAX(free / 2, (u64)PT_ENTRIES));
+}
+
 /* What a CPU finds in its stock when it starts, made here for one that does not run; or nothing. */
 TEST(vmalloc, stock_of_a_new_cpu)
 {
