@@ -62,6 +62,7 @@ const struct memrange *memmap_find(const struct memmap *map, paddr_t pa);
 /*
  * Take bytes (a multiple of PAGE_SIZE) of usable RAM below limit, from the top down, aligned to
  * align (a power of two >= PAGE_SIZE), and mark them as type. 0, never handed out: there is none.
+ * A range whose top cannot be cut off for want of room in the array is counted and passed over.
  */
 must_check paddr_t memmap_alloc(struct memmap *map, u64 bytes, u64 align, u64 limit,
 				enum memmap_type type);
