@@ -42,6 +42,27 @@ int strips_type(const struct strips *strips, u64 pa)
 	return type;
 }
 
+/* Does a range begin at pa, and has no strip before the nr-th been asked for it? */
+static bool begins(const struct strips *strips, u64 pa, unsigned nr)
+{
+	int type = strips_type(strips, pa);
+
+	for (const struct memrange *s = strips->strip; s < strips->strip + nr; s++)
+		if (pa == s->start || pa == s->end)
+			return false;
+	return type >= 0 && (!pa || type != strips_type(strips, pa - 1));
+}
+
+unsigned strips_ranges(const struct strips *strips)
+{
+	unsigned ranges = 0;
+
+	for (unsigned i = 0; i < strips->nr; i++)
+		ranges += begins(strips, strips->strip[i].start, i) +
+			  begins(strips, strips->strip[i].end, i);
+	return ranges;
+}
+
 void expect_well_formed(const struct memmap *map)
 {
 	EXPECT(map->nr <= MEMMAP_MAX);

@@ -21,6 +21,9 @@ void strips_insert(struct strips *strips, u64 start, u64 bytes, unsigned type);
 
 int strips_type(const struct strips *strips, u64 pa); /* -1: nobody's */
 
+/* How many ranges a merged list of them has. */
+unsigned strips_ranges(const struct strips *strips);
+
 /* A list that is sorted, disjoint, merged, of whole pages and known types, below the limit. */
 void expect_well_formed(const struct memmap *map);
 
