@@ -180,6 +180,7 @@ u64 mm_check(complain_fn complain)
 	const struct vm_stock *stock;
 	struct page *page;
 
+	vm_free_deferred();
 	mm_audit = (struct mm_audit){ .tell = complain };
 	c = (struct census){ .area.kind = VM_FREED };
 	page_alloc_check();

@@ -30,12 +30,12 @@ static struct page_list free_lists[MAX_ORDER + 1]; /* page_lock */
 static u64 listed;				   /* frames in them; page_lock */
 static u64 die;					   /* page_lock; 0: we do not shuffle */
 static struct spinlock page_lock = SPINLOCK("page_alloc", LOCK_PAGES);
-static u64 (*shrinkers[4])(void), nr_shrinkers, nr_frames;
+static u64 (*shrinkers[4])(void), nr_shrinkers;
 
 static struct magazine of_cpu_0[NR_MAGAZINES];
 struct magazine *magazines[NR_CPUS] = { of_cpu_0 };
 struct page *main_first;
-u64 main_pages;
+u64 main_pages, nr_frames;
 bool (*mm_injector)(bool object);
 
 /* The range of RAM that holds this frame, or NULL. */

@@ -284,10 +284,7 @@ u64 kmem_cache_shrink_all(void)
 {
 	u64 before = slabs_freed;
 
-	if (in_interrupt())
-		empty_here(NULL);
-	else
-		on_every_cpu(empty_here, NULL);
+	on_every_cpu(empty_here, NULL);
 	return slabs_freed - before;
 }
 

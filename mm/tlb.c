@@ -112,7 +112,8 @@ pte_t *window_walk(vaddr_t va)
 	entry = pt_walk(&kernel_pt, va, 1, &level);
 	if (level != 1)
 		return NULL;
-	*walk = (struct walk){ va >> 21, entry - level_index(va, 1) };
+	if (!in_interrupt()) /* it may have come between two looks at this one: vmalloc_to_page() */
+		*walk = (struct walk){ va >> 21, entry - level_index(va, 1) };
 	return entry;
 }
 

@@ -56,7 +56,7 @@ bool find_vm_area(vaddr_t va, struct vm_area *area)
 
 bool next_vm_area(vaddr_t va, struct vm_area *area)
 {
-	return search(MAX(va, VMALLOC_START + PAGE_SIZE) - PAGE_SIZE, true, area);
+	return search(ALIGN_DOWN(MAX(va, VMALLOC_START + PAGE_SIZE) - 1, PAGE_SIZE), true, area);
 }
 
 /* Areas. Interrupts are masked for the pages of one table at a time. */
@@ -128,20 +128,21 @@ static void *try_area(struct vm_request *rq)
 	return (void *)va;
 }
 
-/* What is missing may be in other stocks, or wait for a flush. */
+/* What is missing may be with other CPUs, or wait for a flush; an interrupt cannot wait. */
 void *vm_new_area(struct vm_request *rq)
 {
-	void *p;
+	const struct vm_stock *stock = this_stock();
+	bool wants_frames = owns_frames(rq->kind) && !rq->what;
+	u64 most = wants_frames ? nr_frames : AREA_MAX_PAGES;
+	void *p = NULL;
 
-	if (rq->nr_pages - 1 >= AREA_MAX_PAGES)
-		return NULL;
-	p = try_area(rq);
-	if (p)
+	if (wants_frames && in_interrupt()) /* were there too little, all would go into the ring */
+		most = stock->mask + 1 - (stock->frames.tail - stock->frames.ready);
+	if (rq->nr_pages - 1 >= most || (p = try_area(rq)) || in_interrupt())
 		return p;
 	vm_unmap_aliases();
-	if (owns_frames(rq->kind) && !rq->what && rq->nr_pages > nr_free_pages())
-		return NULL;
-	return try_area(rq);
+	drain_all_pages();
+	return wants_frames && rq->nr_pages > nr_free_pages() ? NULL : try_area(rq);
 }
 
 static u64 pages_for(u64 bytes)
@@ -200,7 +201,8 @@ void *__vmalloc_range(u64 bytes, u64 align, vaddr_t lo, vaddr_t hi, gfp_t gfp, p
 
 	rq.align = huge ? MAX(align, level_bytes(2)) : align;
 	rq.fill = huge ? vm_fill_huge : vm_fill_stock;
-	if (align && prot > PAGE_NONE && prot <= PAGE_KERNEL_ROX)
+	if (align >= PAGE_SIZE && !(align & (align - 1)) && prot > PAGE_NONE &&
+	    prot <= PAGE_KERNEL_ROX)
 		p = filled(vm_new_area(&rq), bytes, gfp);
 	if (p && prot != PAGE_KERNEL &&
 	    (set_memory_ro((vaddr_t)p, nr) ||
@@ -366,7 +368,7 @@ static noinline struct page *lookup_page(vaddr_t va)
 	return found ? pfn_to_page(paddr_to_pfn(m.pa) + ((va - m.va) >> PAGE_SHIFT)) : NULL;
 }
 
-/* An interrupt may forget the walk, or put another there: so the table first, then whose it is. */
+/* An interrupt may forget the walk: so the table first, then whose it is. */
 struct page *vmalloc_to_page(const void *p)
 {
 	u64 span = (vaddr_t)p >> 21;

@@ -5,12 +5,12 @@
  * each is looked at before it is mapped. When such an area is freed its entries are just cleared.
  *
  * An area of vmalloc is plain: its entries are those of the stock's ring, writable, 4 KiB each. Two
- * calls make it mixed, and its descriptor says so, for vfree has to make them plain again:
+ * things make it mixed, and its descriptor says so, for vfree has to make them plain again:
  *
  *	vmalloc_huge	puts a leaf of 2 MiB where an entry led to a page table. The table stays, in
  *			the care of the block's second struct page, and comes back when the leaf is
  *			split: that needs no memory and cannot fail.
- *	set_memory_x	makes pages executable. They are nowhere writable then: neither in the direct
+ *	set_memory	makes pages read-only or executable. Code is nowhere writable: neither in the direct
  *			map, whose large leaves are split for it, nor by a vmap. Rights are first taken,
  *			then flushed, then others given, so that no TLB ever holds both.
  */

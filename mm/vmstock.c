@@ -138,22 +138,23 @@ vaddr_t stock_get_area(u64 nr_pages)
 /* Give areas back to the window until there are no more than so many in a list. Their pages. */
 static u64 trim(struct area_list *list, u64 most)
 {
-	irqflags_t flags = spin_lock(&depot_lock);
 	u64 released = 0;
 
-	while (nr_ready(list) > most) {
+	while (nr_ready(list) > most) { /* a look without the lock: others may be faster */
+		irqflags_t flags = spin_lock(&depot_lock);
 		vaddr_t va = list_first(list);
-		u64 nr_pages = pages_of(va);
+		u64 nr_pages = va ? pages_of(va) : 0;
 
-		list_pop(list, window_entry(va));
-		pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
-		pte_set(window_entry(va), (pte_t){ 0 });
+		if (va) {
+			list_pop(list, window_entry(va));
+			pte_set(window_entry(va - PAGE_SIZE), (pte_t){ 0 });
+			pte_set(window_entry(va), (pte_t){ 0 });
+		}
 		spin_unlock(&depot_lock, flags);
-		window_put(va, nr_pages);
+		if (va)
+			window_put(va, nr_pages);
 		released += nr_pages;
-		flags = spin_lock(&depot_lock);
 	}
-	spin_unlock(&depot_lock, flags);
 	return released;
 }
 
@@ -247,7 +248,7 @@ void stock_settle(bool full)
 	open_batch(stock);
 	if (full || stock_due(stock)) {
 		close_batch(NULL);
-		number = stock->flush;
+		number = tlb_mode == TLB_EAGER ? tlb_next_flush() : stock->flush;
 		irq_restore(flags);
 		tlb_flush(number);
 		flags = irq_save();
@@ -255,7 +256,8 @@ void stock_settle(bool full)
 	}
 	irq_restore(flags);
 	return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3));
-	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
+	for (u64 i = tlb_next_flush() % 16; i < STOCK_LISTS; i += 16) /* by turns; large: tables */
+		trim(&depot[i], i < STOCK_SIZES ? DEPOT_MAX : BULK);
 }
 
 /* Draining */

@@ -112,8 +112,8 @@ static inline void page_list_remove(struct page_list *list, struct page *page)
 /* For checks: how many blocks are listed? ~0: one is not as it should be (PAGE_IS), or a link. */
 u64 page_list_count(const struct page_list *list, u16 state_and_order);
 
-extern struct page *main_first; /* of the largest range of RAM, */
-extern u64 main_pages;		/* which has so many */
+extern struct page *main_first;	  /* of the largest range of RAM, */
+extern u64 main_pages, nr_frames; /* its frames; and all that page_alloc was ever given */
 
 /* Is this a struct page of the largest range of RAM? Any pointer: a few instructions. */
 static inline bool page_is_main(const struct page *page)
@@ -256,8 +256,8 @@ static inline void free_pages(void *p, unsigned order)
 }
 
 /*
- * When memory is short, fn frees what it can without waiting; returns the frames given back. Any
- * allocation may call it: under a lock of mm/, use __GFP_NORECLAIM. At most 4 of them.
+ * When memory is short, fn gives back what it keeps, if need be after a flush. Any allocation may
+ * call it, but in an interrupt: under a lock of mm/, use __GFP_NORECLAIM. At most 4 of them.
  */
 void register_shrinker(u64 (*fn)(void));
 

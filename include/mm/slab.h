@@ -29,7 +29,7 @@ void kmem_cache_free(struct kmem_cache *cache, void *object);
 u64 kmem_cache_size(const struct kmem_cache *cache);
 struct kmem_cache *virt_to_cache(const void *p);
 
-/* Empty all CPUs' magazines (in an interrupt this one's), free empty slabs: how many. No lock held. */
+/* Empty all CPUs' magazines, free empty slabs: how many. No lock held, not in an interrupt. */
 u64 kmem_cache_shrink_all(void);
 
 /* An object that this CPU has at hand; NULL: there is none. */

@@ -17,8 +17,8 @@ extern enum tlb_mode tlb_mode; /* may be changed at any time */
 
 /*
  * Flushes of all CPUs are numbered. Ask for the next number after unmapping: once that flush is
- * done, which every CPU has acknowledged, no CPU can use what was unmapped. No lock held for
- * tlb_flush; interrupts on or off, as it serves other CPUs while it waits.
+ * done, which every CPU has acknowledged, no CPU can use what was unmapped. tlb_flush: no lock held,
+ * not in an interrupt, though they may be masked, as it serves other CPUs while it waits.
  */
 u64 tlb_next_flush(void);
 bool tlb_flushed(u64 number);
@@ -39,8 +39,8 @@ bool tlb_tables_waiting(void); /* is one not flushed yet? */
 u64 tlb_free_tables(void);
 
 /*
- * The tables that this CPU's last walks in the window ended in, kept as the MMU's paging-structure
- * caches keep them, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
+ * The tables that this CPU's last walks in the window, but in interrupts, ended in, kept as the MMU's
+ * paging-structure caches keep them, and under their rule: forgotten at every flush (SDM 3A, 4.10.3).
  */
 #define WALK_CACHE 64
 #define WALK_NONE 0xff /* in every byte: no address has this span */

@@ -2,8 +2,8 @@
  * vmarea.h - which addresses of a window are free: a range allocator.
  *
  * The free ranges between areas hang in a treap (Aragon and Seidel 1989) by address; each node knows
- * the largest below it: any size and alignment, O(log n), lowest address first. An area owns the
- * guard page before it; the last area has one behind it too: the window's last page is never given.
+ * the largest below it, so one is found in O(log n). An area owns the guard page before it; the last
+ * one has a guard behind it, too: the window's last page is never given.
  * Calls for one window, and reading it, need the caller's lock.
  */
 #pragma once
@@ -28,8 +28,8 @@ must_check int vmwindow_init(struct vmwindow *w, vaddr_t start, vaddr_t end);
 
 /*
  * Addresses for nr_pages with a guard page before them, all inside [lo, hi); *va, the first page's,
- * is aligned to align bytes, a power of two >= PAGE_SIZE. 0; -ENOSPC: no such gap; -ENOMEM: no
- * memory for a node; -EINVAL: nr_pages 0 or absurd, or a wrong align.
+ * is aligned to align bytes, a power of two >= PAGE_SIZE; above a page perhaps not in the lowest gap,
+ * and O(gaps). 0; -ENOSPC: no such gap; -ENOMEM: no memory for a node; -EINVAL: nr_pages or align.
  */
 must_check int vmarea_alloc(struct vmwindow *w, u64 nr_pages, u64 align, vaddr_t lo, vaddr_t hi,
 			    vaddr_t *va);

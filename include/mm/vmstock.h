@@ -108,9 +108,8 @@ static inline void stock_unmap(struct vm_stock *stock, pte_t *entry, u64 nr, boo
 void stock_refill(struct vm_stock *stock, u64 least);
 
 /*
- * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on
- * the way there, waits in this list, linked through the struct pages of first frames, for the next
- * free outside. Atomic.
+ * An interrupt cannot flush. What it frees and the ring has no room for, or what needs a flush on the
+ * way there, waits in this list, linked by its first frame's struct page, for the next free. Atomic.
  */
 extern vaddr_t vm_deferred;
 void vm_free_deferred(void);

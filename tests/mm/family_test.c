@@ -378,6 +378,9 @@ TEST(family, ranges_are_kept)
 	EXPECT(!__vmalloc_range(40 * PAGE_SIZE, PAGE_SIZE, lo, hi, 0, PAGE_KERNEL, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, 3 * PAGE_SIZE, lo, hi, 0, PAGE_KERNEL, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, 1, lo, hi, 0, PAGE_KERNEL, 0));
+	EXPECT(!__vmalloc_range(HUGE, 1, lo, VMALLOC_END, 0, PAGE_KERNEL, VM_ALLOW_HUGE_VMAP));
+	EXPECT(!__vmalloc_range(HUGE, 3 * PAGE_SIZE, lo, VMALLOC_END, 0, PAGE_KERNEL,
+				VM_ALLOW_HUGE_VMAP));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, hi, lo, 0, PAGE_KERNEL, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, lo, hi, 0, PAGE_NONE, 0));
 	EXPECT(!__vmalloc_range(PAGE_SIZE, PAGE_SIZE, lo, hi, 0, PAGE_KERNEL | PAGE_WC, 0));
@@ -676,6 +679,7 @@ TEST(family, vfree_of_much_in_an_interrupt)
 		*(int *)p[i] = i;
 	}
 	self_interrupt(free_all_of, p);
+	EXPECT_EQ(mm_check(printk_line), 0); /* also while some of it waits */
 	vfree(vmalloc(PAGE_SIZE));
 	vm_unmap_aliases();
 	for (int i = 0; i < 8; i++)
@@ -875,6 +879,38 @@ TEST(family, an_interrupt_makes_no_huge_leaf)
 	if (p)
 		EXPECT_EQ(huge_leaves(p, HUGE), 0);
 	vfree(p);
+}
+
+static void alloc_too_much(void *refused)
+{
+	const struct vm_stock *stock = this_stock();
+	u64 room = stock->mask + 1 - (stock->frames.tail - stock->frames.ready);
+	void *small = vmalloc(16 * PAGE_SIZE), *much = NULL;
+
+	*(bool *)refused = small && !vmalloc((nr_free_pages() + 1) * PAGE_SIZE);
+	if (room < nr_free_pages() / 2) {
+		inject((struct inject_order){ .nth = room - 200, .and_after = true });
+		much = vmalloc(room * PAGE_SIZE); /* all but some, and all back into the ring */
+		inject((struct inject_order){ 0 });
+	}
+	*(bool *)refused &= !much || !CHECKING;
+	vfree(small);
+	vfree(much);
+}
+
+/* What cannot be had has to go back without a flush, wherever that becomes known. */
+TEST(family, an_interrupt_is_refused_what_it_could_not_give_back)
+{
+	bool refused = false;
+	u64 free;
+
+	vm_unmap_aliases();
+	free = nr_free_pages();
+	self_interrupt(alloc_too_much, &refused);
+	EXPECT(refused);
+	EXPECT_EQ(mm_check(printk_line), 0);
+	vm_unmap_aliases();
+	EXPECT_EQ(nr_free_pages(), free);
 }
 
 TEST(family, areas_are_found_from_far_inside)

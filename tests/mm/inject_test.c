@@ -265,8 +265,12 @@ static u64 run(const struct call *call, struct inject_order order)
 	if (mm_check(printk_line))
 		test_fail(__FILE__, __LINE__, call->name, "left mm/ unsound, request %lu",
 			  order.nth);
-	if (p)
+	if (p) {
+		inject((struct inject_order){ .nth = 1, .and_after = true });
 		call->put(p);
+		if (inject((struct inject_order){ 0 }))
+			test_fail(__FILE__, __LINE__, call->name, "its way back asks for memory");
+	}
 	call->after();
 	is = held();
 	if (memcmp(&was, &is, sizeof(is)))

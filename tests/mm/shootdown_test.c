@@ -99,6 +99,59 @@ static void recall_entry(void *at)
 	remote.found = !remote.ready || known ? (u64)window_entry((vaddr_t)at) : 0;
 }
 
+/* Of a flush CPU 0's part is done, when CPU 2 stays in its own until nothing is mapped at remote.at. */
+static void (*settle_batch)(void *);
+
+static void linger(void *unused)
+{
+	u64 began = cycles();
+	struct mapping m;
+
+	settle_batch(unused);
+	if (cpu_id() == 0)
+		__atomic_store_n(&remote.ready, true, __ATOMIC_RELEASE);
+	if (cpu_id() != 2)
+		return;
+	while (pt_lookup(&kernel_pt, (vaddr_t)remote.at, &m) && cycles() - began < HANG)
+		cpu_relax();
+}
+
+static void flush_all(void *unused)
+{
+	(void)unused;
+	tlb_flush_all();
+}
+
+/* tlb=eager: a flush in which this CPU has done its part already is not the one to wait for. */
+TEST(shootdown, eager_free_is_flushed_though_a_flush_is_on_its_way)
+{
+	enum tlb_mode mode = tlb_mode;
+	u8 *p, byte;
+	bool stale;
+
+	if (nr_cpus() < 3)
+		SKIP("needs a third CPU");
+	p = vmalloc(PAGE_SIZE);
+	EXPECT(p);
+	tlb_mode = TLB_LAZY;
+	stock_settle(true);
+	tlb_flush_all(); /* closes a batch, which the next flush ends */
+	settle_batch = tlb_at_flush;
+	tlb_at_flush = linger;
+	remote.at = p;
+	remote.ready = false;
+	cpu_start(1, flush_all, NULL);
+	wait_for(&remote.ready);
+	*p = 1; /* now it is in the TLB */
+	tlb_mode = TLB_EAGER;
+	vfree(p);
+	stale = probe_read((vaddr_t)p, &byte);
+	tlb_mode = mode;
+	cpu_join(1);
+	tlb_at_flush = settle_batch;
+	EXPECT(!stale);
+}
+
 /* Take this frame, wherever page_alloc has it now. NULL: somebody else has. */
 static struct page *claim_frame(u64 pfn)
 {

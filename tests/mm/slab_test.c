@@ -330,25 +330,6 @@ TEST(slab, free_of_what_was_never_allocated)
 	free_the_rest_of_a_slab(64);
 }
 
-static void shrink(void *freed)
-{
-	*(u64 *)freed = kmem_cache_shrink_all();
-}
-
-/* In an interrupt only this CPU's objects go back. */
-TEST(slab, shrink_in_an_interrupt)
-{
-	struct kmem_cache *cache = kmem_cache_create("test-shrink", 512, 0);
-	u64 freed = 0;
-
-	EXPECT(cache);
-	kmem_cache_free(cache, kmem_cache_alloc(cache, GFP_KERNEL));
-	self_interrupt(shrink, &freed);
-	EXPECT(freed > 0);
-	EXPECT_EQ(stats_of("test-shrink").slabs, 0);
-	kmem_cache_destroy(cache);
-}
-
 /* Wherever the object has gone to: a magazine, its slab, a slab in an interrupt. */
 TEST(slab, double_free)
 {

@@ -280,6 +280,38 @@ TEST(tlb, tables_wait_for_a_flush)
 	EXPECT_EQ(tlb_free_tables(), 0);
 }
 
+static void walk_to(void *va)
+{
+	window_entry((vaddr_t)va);
+}
+
+/* An interrupt may come between two looks at what is remembered: it puts no other walk there. */
+TEST(tlb, interrupts_remember_no_walks)
+{
+	u64 bytes = WALK_CACHE * level_bytes(2);
+	const struct walk *walk;
+	char *p, *q;
+
+	q = __vmalloc_range(PAGE_SIZE, bytes, VMALLOC_START, VMALLOC_END, GFP_KERNEL, PAGE_KERNEL,
+			    0);
+	p = __vmalloc_range(PAGE_SIZE, bytes, VMALLOC_START, VMALLOC_END, GFP_KERNEL, PAGE_KERNEL,
+			    0);
+	walk = &walk_cache[cpu_id()][(vaddr_t)q >> 21 & (WALK_CACHE - 1)];
+	if (!p || !q) {
+		vfree(p);
+		vfree(q);
+		SKIP("the window is small");
+	}
+	walk_to(q);
+	EXPECT_EQ(walk->span, (vaddr_t)q >> 21);
+	self_interrupt(walk_to, p);
+	EXPECT_EQ(walk->span, (vaddr_t)q >> 21);
+	walk_to(p);
+	EXPECT_EQ(walk->span, (vaddr_t)p >> 21); /* both have one place there */
+	vfree(p);
+	vfree(q);
+}
+
 static void fail_to_vmalloc(void *refused)
 {
 	*(bool *)refused = !vmalloc(4 * MiB);

@@ -2,6 +2,7 @@
  * vmalloc: what it promises, what it refuses, and that every road back is whole.
  */
 #include <arch/machine.h>
+#include <kernel/printk.h>
 #include <kernel/string.h>
 #include <mm/pagetable.h>
 #include <mm/slab.h>
@@ -78,6 +79,9 @@ TEST(vmalloc, guards_on_both_sides)
 	EXPECT_EQ(area.kind, VM_ALLOC);
 	EXPECT(find_vm_area((vaddr_t)p - 1, &area));
 	EXPECT_EQ(area.start, p);
+	EXPECT(next_vm_area((vaddr_t)p, &area) && area.start == (vaddr_t)p);
+	EXPECT(!next_vm_area((vaddr_t)p + 1, &area) || area.start > (vaddr_t)p);
+	EXPECT(find_vm_area((vaddr_t)p, &area));
 	EXPECT((vaddr_t)area.caller - (vaddr_t)test_vmalloc_guards_on_both_sides < PAGE_SIZE);
 	EXPECT(vmalloc_to_pfn(p) && !vmalloc_to_pfn(p - 1) && !vmalloc_to_pfn(p + 4 * PAGE_SIZE));
 	vfree(p);
@@ -97,6 +101,19 @@ TEST(vmalloc, refuses_impossible_sizes)
 	EXPECT(!vmalloc_array(0, 8));
 	EXPECT(!vmap(NULL, 0, PAGE_KERNEL));
 	EXPECT_EQ(waiting(), 0);
+}
+
+/* What no machine like this one could have is refused before anything is taken, or flushed, for it. */
+TEST(vmalloc, absurd_sizes_cost_nothing)
+{
+	struct tlb_stats before, after;
+
+	tlb_stats(&before);
+	EXPECT(!vmalloc((nr_frames + 1) * PAGE_SIZE));
+	EXPECT(!vmalloc_huge(1ul << 44, GFP_KERNEL));
+	tlb_stats(&after);
+	EXPECT_EQ(after.flushes, before.flushes);
+	EXPECT_EQ(after.tables_waiting, before.tables_waiting);
 }
 
 TEST(vmalloc, zeroed)
@@ -322,6 +339,66 @@ TEST(vmalloc, nearly_all_of_memory)
 	q = vmalloc(pages * PAGE_SIZE);
 	EXPECT(q);
 	vfree(q);
+}
+
+static void keep_frames(void *unused)
+{
+	struct page *page[MAX_ORDER + 1];
+
+	(void)unused;
+	for (unsigned order = 0; order <= MAX_ORDER; order++)
+		page[order] = alloc_pages(GFP_KERNEL, order);
+	for (unsigned order = 0; order <= MAX_ORDER; order++)
+		if (page[order])
+			__free_pages(page[order], order);
+}
+
+/* Frames that another CPU keeps for itself are memory, too. */
+TEST(vmalloc, frames_in_another_cpus_magazine)
+{
+	struct vmalloc_stats stats;
+	u64 kept = 0, nr_pages;
+	void *p;
+
+	if (nr_cpus() < 2)
+		SKIP("needs 2 CPUs");
+	vm_unmap_aliases();
+	drain_all_pages();
+	run_on_cpu(1, keep_frames, NULL);
+	for (unsigned order = 0; order <= MAX_ORDER; order++)
+		kept += (u64)magazines[1][KMEM_MAX_CACHES + 1 + order].nr << order;
+	nr_pages = nr_free_pages() - kept / 2;
+	nr_pages -= nr_pages / PT_ENTRIES + 16; /* its page tables */
+	vmalloc_stats(&stats);
+	if (kept < 200 || stats.largest < nr_pages)
+		SKIP("too few frames are kept, or the window is small");
+	p = vmalloc(nr_pages * PAGE_SIZE);
+	EXPECT(p);
+	vfree(p);
+}
+
+/* Aligned areas take fresh addresses each time: those of the last one may not pile up behind them. */
+TEST(vmalloc, aligned_areas_do_not_pile_up)
+{
+	enum { LARGE = STOCK_SIZES + 2 };
+	enum tlb_mode mode = tlb_mode;
+	struct vmalloc_stats before, after;
+	bool all = true;
+
+	vm_unmap_aliases();
+	vmalloc_stats(&before);
+	tlb_mode = TLB_EAGER;
+	for (int i = 0; i < 200; i++) {
+		void *p = __vmalloc_range(LARGE * PAGE_SIZE, level_bytes(2), VMALLOC_START,
+					  VMALLOC_END, GFP_KERNEL, PAGE_KERNEL, 0);
+
+		all &= p != NULL;
+		vfree(p);
+	}
+	tlb_mode = mode;
+	vmalloc_stats(&after);
+	EXPECT(all || before.largest < 200 * PT_ENTRIES);
+	EXPECT(after.freed_areas - before.freed_areas < 100);
 }
 
 TEST(vmalloc, many_areas_any_order)

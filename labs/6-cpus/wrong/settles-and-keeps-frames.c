@@ -16,12 +16,13 @@ void stock_settle(bool full)
 	open_batch(stock);
 	if (full || stock_due(stock)) {
 		close_batch(NULL);
-		number = stock->flush;
+		number = tlb_mode == TLB_EAGER ? tlb_next_flush() : stock->flush;
 		irq_restore(flags);
 		tlb_flush(number);
 		flags = irq_save();
 		open_batch(stock);
 	}
 	irq_restore(flags);
-	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
+	for (u64 i = tlb_next_flush() % 16; i < STOCK_LISTS; i += 16) /* by turns; large: tables */
+		trim(&depot[i], i < STOCK_SIZES ? DEPOT_MAX : BULK);
 }

@@ -42,5 +42,6 @@ void stock_settle(bool full)
 	}
 	irq_restore(flags);
 	return_frames(stock, MIN(2 * stock->batch, stock->mask / 4 * 3));
-	trim(&depot[tlb_next_flush() % STOCK_LISTS], DEPOT_MAX); /* one after the other */
+	for (u64 i = tlb_next_flush() % 16; i < STOCK_LISTS; i += 16) /* by turns; large: tables */
+		trim(&depot[i], i < STOCK_SIZES ? DEPOT_MAX : BULK);
 }

@@ -67,7 +67,7 @@ class Audit:
         return self.state.tree.root is not None
 
     def has_frames(self):
-        return self.has_tables() and self.state.number("nr_frames", "page_alloc.c") != 0
+        return self.has_tables() and self.state.number("nr_frames") != 0
 
     def has_slab(self):
         return self.has_frames() and bool(self.state.slabs.caches)

@@ -158,7 +158,7 @@ def sums(a):
     """Frames, and the largest range of RAM, which kfree knows by heart."""
     state, ranges = a.state, a.state.memmap.of_type("usable")
     usable = sum(r.end - r.start >> 12 for r in ranges)
-    a.equal("frames of usable RAM", usable, state.number("nr_frames", "page_alloc.c"))
+    a.equal("frames of usable RAM", usable, state.number("nr_frames"))
     longest = max((r.end - r.start >> 12 for r in ranges), default=0)
     first, count = state.frames.pfn_of(state.number("main_first")), state.number("main_pages")
     if count != longest or not any(r.start >> 12 == first and r.end - r.start >> 12 == count for r in ranges):
