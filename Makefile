@@ -142,7 +142,7 @@ bench-smp: build/tessera.elf ## how much 1, 2 and 4 CPUs do at once, here and on
 	$(Q)bench/smp.py
 
 .PHONY: machines
-machines: build/tessera.elf build/tessera.iso ## boot on some hundred different machines; writes docs/machines.md
+machines: build/tessera.elf build/tessera.iso ## boot on some hundred different machines; writes docs/machines.md; CELLS=part-of-a-name
 	$(Q)/usr/bin/python3 -B tests/machines/machines.py $(CELLS)
 
 # gdb with our commands, as far as it is the same for all; its file is not rebuilt for a core.
@@ -171,7 +171,7 @@ lab: tools-are-here ## write a student's tree: LAB=n OUT=folder, KEEP=folder of 
 	$(Q)LAB='$(LAB)' OUT='$(OUT)' KEEP='$(KEEP)' SEED='$(SEED)' tools/lab
 
 .PHONY: grade
-grade: tools-are-here ## the points of a lab's tree, and hints for the rest; TEST=part, JSON= JUNIT= GRADESCOPE=file, LAB=n
+grade: tools-are-here ## the points of a lab's tree, and hints for the rest; TEST=part, JSON= JUNIT= GRADESCOPE=file, LAB=n, JOBS=n, HOST=0
 	$(Q)$(foreach name,LAB TEST HOST JOBS JSON JUNIT GRADESCOPE,$(name)='$($(name))') tools/grade
 
 .PHONY: gradescope
@@ -183,11 +183,11 @@ labs-count: tools-are-here ## how many instructions each test takes: labs/suppor
 	$(Q)tools/labs/count.py
 
 .PHONY: labs-check
-labs-check: tools-are-here ## prove the labs: starter, solution, each wrong solution; LAB=n, WRONG=name
+labs-check: tools-are-here ## prove the labs: starter, solution, each wrong solution; LAB=n, WRONG=name, JOBS=n, UPDATE=1
 	$(Q)LAB='$(LAB)' WRONG='$(WRONG)' tools/labs/check.py
 
 .PHONY: deps
-deps: ## install what is missing for all of this; NO_INSTALL=1 only names it
+deps: ## install what daily work needs (other targets install their own); NO_INSTALL=1 only names it
 	$(Q)tools/deps
 
 .PHONY: doctor
@@ -216,7 +216,7 @@ help: ## this list
 	@echo 'variables: MEM=256M CPUS=2 BOOT=iso|direct|uefi MACHINE=q35|pc|microvm LA57=0|1 CPU=...'
 	@echo '  BREAK=function GDBFLAGS="..." PORT=number TUI=0|1 CORE=1 (leave build/run/core)'
 	@echo '  ACCEL=tcg CHECK=1 KASAN=1 UBSAN=1 CC=clang V=1 LEAN=0|1 (is a lean Linux measured, too?)'
-	@echo '  APPEND="words for the kernel", see docs/kernel-words.md'
+	@echo '  APPEND="words for the kernel", see docs/kernel-words.md; QEMUFLAGS="..." RUNDIR=folder TIMEOUT=seconds'
 
 # Two files that change when a compiler or its flags do, and when files come or go: what was made
 # with the old ones is then old. Where the tree lies is nothing that a product shows.

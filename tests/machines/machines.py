@@ -205,7 +205,7 @@ def stalled(rundir, which, words=FULL):
     status = bare(rundir, "-chardev", f"socket,fd={theirs.fileno()},id=stalled", *ports, *boot_arguments("direct", words),
                   pass_fds=(theirs.fileno(),))
     must(status == 33, f"QEMU's status is {status}")
-    took = f"it ended, {time.monotonic() - began:.0f} s with some ten of patience"
+    took = f"it ended after {time.monotonic() - began:.0f} s, some ten of which the kernel waited for the reader"
     if which == 0:
         return passed(records_in(rundir / "com2"), least=100) + f"; {took}"
     must((rundir / "com1").read_text().rstrip().endswith("exit\""), "COM1 has not all of its text")
@@ -393,7 +393,7 @@ tour's claims are always tested. “Refused” is a sentence on COM1 and no more
 
 A CPU must have long mode, NX, a TSC and global pages: all that were ever made with long mode have them, but for the
 first Pentium 4 with 64 bits and firmware that switches NX off. Without NX nothing would keep data from being
-executed, which the kernel promises and its tour shows, so it refuses, and says why.
+executed, which the kernel promises and its tour prints, so it refuses, and says why.
 """
 
 
@@ -414,9 +414,11 @@ def among_others(results):
 
 def main():
     parts, began = sys.argv[1:], time.monotonic()
+    chosen = {n: c for n, c in enumerate(cells()) if not parts or any(part in f"{c.group}: {c.name}" for part in parts)}
+    if not chosen:
+        sys.exit(f"machines: no machine is called '{' '.join(parts)}'; docs/machines.md names them")
     shutil.rmtree(OUT, ignore_errors=True)
     OUT.mkdir(parents=True)
-    chosen = {n: c for n, c in enumerate(cells()) if not parts or any(part in f"{c.group}: {c.name}" for part in parts)}
     results = {}
     for heavy, workers in ((False, os.cpu_count()), (True, 1)):  # many CPUs and much RAM: one after the other
         with concurrent.futures.ThreadPoolExecutor(workers) as pool:

@@ -98,7 +98,8 @@ def test_variables_that_contradict_each_other(run, together, said):
 MAKE = {
     "CHECK": ["junk", "2", "-1", "0 1", "on", "ü"], "KASAN": ["junk", "2"], "UBSAN": ["junk", "-1"], "V": ["junk", "2", "1 1"], "LEAN": ["junk", "yes", "0 0"],
     "CC": ["nosuchcompiler", "-O2", "/no/such/cc"], "APPEND": [], "TEST": [], "TIME": [], "TARGET": [], "NO_INSTALL": [], "GROUP": [], "GROUPS": [],
-    "BREAK": [], "GDBFLAGS": [], "TUI": [], "KEEP": [], "SEED": [], "JSON": [], "JUNIT": [], "GRADESCOPE": [], "WRONG": [],
+    "BREAK": [], "GDBFLAGS": [], "TUI": [], "KEEP": [], "SEED": [], "JSON": [], "JUNIT": [], "GRADESCOPE": [], "WRONG": [], "CELLS": [], "JOBS": [], "HOST": [],
+    "UPDATE": [],
 } | {name: [] for name in VARIABLES}
 
 
@@ -120,6 +121,25 @@ def test_a_bad_variable_of_make_is_named(name):
         done = make("all", f"{name}={value}", NO_INSTALL="1")
         assert done.returncode == 2 and f"{name}={value}" in done.stderr, f"{name}={value}: {done.stderr}"
         assert "must be" in done.stderr or "leave CC= away" in done.stderr, done.stderr
+
+
+NUMBERS = [("tools/fuzz", "TIME"), ("tools/fuzz", "CORES"), ("tools/labs/check.py", "JOBS"), ("tools/grade", "JOBS"), ("tests/mutants/run", "JOBS"),
+           ("tools/test-all", "FUZZ_TIME"), ("tools/test-all", "MUTANTS")]
+
+
+@pytest.mark.parametrize("tool, name", NUMBERS)
+def test_a_number_that_is_none_is_told(tool, name):
+    for value in ["x", "0", "-1", "1.5", "1 1", "1" * 7, "\u0661"]:
+        done = subprocess.run([ROOT / tool], env=os.environ | {"LAB": "1", name: value}, cwd=ROOT, stdin=subprocess.DEVNULL, timeout=LIMIT,
+                              capture_output=True, text=True)
+        assert done.returncode and f"{name}={value}: {name} must be a number" in done.stderr, f"{name}={value}: {done.stderr}"
+
+
+def test_a_machine_that_is_none_is_told():
+    before = [(ROOT / f"docs/machines.{kind}").read_bytes() for kind in ("md", "json")]
+    done = make("machines", "CELLS=nosuch")
+    assert done.returncode and "no machine is called 'nosuch'" in done.stderr
+    assert before == [(ROOT / f"docs/machines.{kind}").read_bytes() for kind in ("md", "json")]
 
 
 # What is not installed. PATH leads to a folder with all commands but one.

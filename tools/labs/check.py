@@ -31,7 +31,6 @@ import answers  # noqa: E402  pylint: disable=wrong-import-position
 import grading  # noqa: E402  pylint: disable=wrong-import-position
 
 OUT = labs.TREE / "build/labs"
-JOBS = int(os.environ.get("JOBS") or os.cpu_count())
 VERBOSE = os.environ.get("V", "0") != "0"
 UPDATE = os.environ.get("UPDATE", "0") != "0"
 Variant = collections.namedtuple("Variant", "lab name texts wrong")  # wrong: None for starter and solution
@@ -113,7 +112,7 @@ def base_tree(variant):
     """A tree in which everything is compiled."""
     tree = OUT / "base"
     write(variant, tree)
-    said, failed = make(tree, f"-j{JOBS}", "all", "build/host-tests")
+    said, failed = make(tree, f"-j{jobs()}", "all", "build/host-tests")
     if failed:
         raise labs.LabError(f"{tree}, the solution of {variant.lab.title}, does not compile:\n{said}")
     return tree
@@ -147,6 +146,10 @@ def update(row):
     path.write_text(text, encoding="utf-8")
 
 
+def jobs():
+    return labs.number_asked("JOBS", os.cpu_count())
+
+
 def chosen():
     word, wanted = os.environ.get("LAB", ""), os.environ.get("WRONG", "")
     found = [v for lab in ([labs.lab_by_number(word)] if word else labs.labs()) for v in variants(lab)
@@ -160,7 +163,7 @@ def main():
     began, todo, trees = time.monotonic(), chosen(), queue.Queue()
     base = base_tree(next((v for v in todo if v.name == "solution"), None) or
                      Variant(todo[0].lab, "solution", labs.sources(todo[0].lab), None))
-    for number in range(min(JOBS, len(todo))):
+    for number in range(min(jobs(), len(todo))):
         tree = OUT / f"tree{number}"
         shutil.rmtree(tree, ignore_errors=True)
         subprocess.run(["cp", "-a", base, tree], check=True)

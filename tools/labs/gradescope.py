@@ -23,7 +23,7 @@ SETUP = """\
 # Installs what is missing, with apt, and compiles the tree over which submissions are laid.
 set -e
 cd "$(dirname "$0")/tessera"
-tools/deps regrade
+tools/deps gradescope
 make -s -j"$(nproc)" CHECK=0 build/tessera-check.elf
 """
 

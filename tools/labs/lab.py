@@ -76,6 +76,14 @@ class LabError(Exception):
     """Something is wrong with what was asked for, or with a lab: the message says what and what to do."""
 
 
+def number_asked(name, default):
+    """What a variable says, if it says anything."""
+    value = os.environ.get(name) or str(default)
+    if not re.fullmatch("[1-9][0-9]{0,5}", value):
+        raise LabError(f"{name}={value}: {name} must be a number from 1 to 999999")
+    return int(value)
+
+
 class Lab:
     """One lab.toml. Without a folder of its own (in a student's tree) it has no wrong solutions."""
 
