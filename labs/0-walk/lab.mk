@@ -3,6 +3,7 @@ include labs/0-walk/seed.mk
 CPUS ?= 1
 MEM ?= 64M
 BREAK ?= lab_ready
+override GDBFLAGS += -ex continue
 export CPUS MEM BREAK
 LAB_MACHINE := labs/0-walk/machine.c
 # Not a part of LAB_LDFLAGS: those are in build/FLAGS, and whoever goes from lab to lab would compile all anew.

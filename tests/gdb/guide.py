@@ -77,12 +77,12 @@ def write(text, fences):
 class Session:
     """gdb as `make gdb` starts it; answer() types one line."""
 
-    def __init__(self, command, rundir):
+    def __init__(self, command, rundir, tree=ROOT):
         variables = dict(word.split("=", 1) for word in shlex.split(command)[3:])  # $ make gdb NAME=VALUE…
         unwanted = "MEM CPUS LA57 CPU MACHINE BREAK APPEND MAKEFLAGS BOOT CORE KERNEL CHECK KASAN UBSAN".split()
         env = {k: v for k, v in os.environ.items() if k not in unwanted}
         self.rundir = str(rundir)
-        self.make = subprocess.Popen(["make", "-s", "gdb", f"GDBFLAGS={FLAGS}"], cwd=ROOT, text=True, errors="replace",
+        self.make = subprocess.Popen(["make", "-s", "gdb", f"GDBFLAGS={FLAGS}"], cwd=tree, text=True, errors="replace",
                                      env=env | variables | {"RUNDIR": self.rundir, "TUI": "0", "LC_ALL": "C.UTF-8"},
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 

@@ -9,7 +9,7 @@ import pytest
 
 sys.dont_write_bytecode = True
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent.parent / "tools/labs")]
+sys.path[:0] = [str(HERE), str(HERE.parent.parent / "tools/labs"), str(HERE.parent / "gdb")]
 
 import grading  # noqa: E402  pylint: disable=wrong-import-position
 import lab as labs  # noqa: E402  pylint: disable=wrong-import-position

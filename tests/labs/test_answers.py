@@ -12,6 +12,7 @@ import types
 import answers
 import byhand
 import grading
+import guide
 import lab as labs
 import pytest
 import regrading
@@ -209,6 +210,26 @@ def test_a_neighbours_answers_are_worth_nothing(bundle, tmp_path):
     points = {path: sum(test.points for test in regrading.regrade(pristine, tmp_path / path, login).results.values())
               for path, login in (("bob", "Bob"), ("ada.toml", "ada"), ("bob/", "eve"))}
     assert points["bob"] == 100 and points["ada.toml"] <= 12 and points["bob/"] <= 12, points
+
+
+@pytest.mark.long
+@pytest.mark.xdist_group("answers")
+def test_the_handout_types_what_takes_place(tmp_path):
+    """`make gdb` stops where all is there, and what is typed then is answered as the handout says, on ada's machine."""
+    tree = tmp_path / "lab0"
+    subprocess.run(["make", "-s", "-C", labs.TREE, "lab", "LAB=0", f"OUT={tree}", "SEED=ada"], check=True, env=grading.environment())
+    subprocess.run(["make", "-s", "-C", tree, "all"], check=True, env=grading.environment(), stdout=subprocess.DEVNULL)
+    steps = [step for fence in guide.read((tree / "LAB.md").read_text()) for step in fence]
+    session = guide.Session("$ make gdb", tmp_path / "run", tree)
+    watchdog = subprocess.Popen(["sh", "-c", f"sleep {guide.SECONDS}; kill -9 $0", str(session.make.pid)])
+    try:
+        assert any("lab_ready" in line for line in session.answer()) and len(steps) > 12
+        for step in steps:
+            assert session.answer(step.command) == step.answer, step.command
+    finally:
+        watchdog.kill()
+        watchdog.wait()
+        session.close()
 
 
 @pytest.mark.long
