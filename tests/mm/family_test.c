@@ -896,7 +896,7 @@ static void alloc_too_much(void *refused)
 	*(bool *)refused &= !much || !CHECKING;
 	vfree(small);
 	vfree(much);
-	*(bool *)refused &= !vm_unmap_aliases(); /* though both wait there: this CPU may be draining */
+	*(bool *)refused &= !vm_unmap_aliases(); /* this CPU may be draining */
 }
 
 /* What cannot be had has to go back without a flush, wherever that becomes known. */

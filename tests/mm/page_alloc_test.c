@@ -214,6 +214,27 @@ TEST(page_alloc, exhaust)
 	EXPECT_SAME_BLOCKS(&before, &after);
 }
 
+/* What nobody may be asked for is here already, in pieces. */
+TEST(page_alloc, blocks_merge_out_of_this_cpus_magazine)
+{
+	struct page *two = alloc_pages(GFP_KERNEL, 1), *granted;
+	struct page_list list = { 0, 0 };
+
+	EXPECT(two);
+	if (too_much()) {
+		__free_pages(two, 1);
+		SKIP("filling this much RAM with junk takes long");
+	}
+	take_all(&list);
+	split(two, 1, PG_ALLOC);
+	__free_pages(two, 0);
+	__free_pages(two + 1, 0);
+	granted = alloc_pages(__GFP_NORECLAIM, 1);
+	give_all(&list);
+	EXPECT_EQ(granted, two);
+	__free_pages(granted, 1);
+}
+
 /* With no frame left, the slab whose last object is in a magazine is called in, but only if we may. */
 TEST(page_alloc, shrinkers)
 {

@@ -422,25 +422,27 @@ TEST(tlb, areas_come_back_from_the_depot)
 	__free_pages(page, 0);
 }
 
-static void fill_the_ring(void *verdict)
+static void fill_the_ring(void *filled)
 {
 	u64 nr = this_stock()->mask - 20;
-	void *all = NULL, *one;
-	char *small;
+	void *all = NULL, *one, *small[5];
 
 	for (; nr && (one = vmalloc(PAGE_SIZE)); nr--, all = one)
 		*(void **)one = all;
-	*(bool *)verdict = !nr;
+	*(bool *)filled = !nr;
 	/* Page by page: more at a time may not fit before the ring's end. */
 	for (; all; all = one) {
 		one = *(void **)all;
 		vfree(all);
 	}
-	/* More than can be ready still, and than there is room for, were they to pass through the ring. */
-	small = vmalloc(100 * PAGE_SIZE);
-	for (u64 i = 0; small && i < 100; i++)
-		small[i * PAGE_SIZE] = i;
-	vfree(small);
+	/* More than can be ready still: frames pass through what is left of the ring, which is too
+	 * little to take them all back. */
+	for (u64 i = 0; i < ARRAY_SIZE(small); i++)
+		small[i] = vmalloc(16 * PAGE_SIZE);
+	for (u64 i = 0; i < ARRAY_SIZE(small); i++) {
+		*(bool *)filled &= !!small[i];
+		vfree(small[i]);
+	}
 }
 
 /* In an interrupt nothing is flushed, so the ring fills up: what waits there is not written over. */

@@ -341,16 +341,17 @@ TEST(vmalloc, nearly_all_of_memory)
 	vfree(q);
 }
 
-static void keep_frames(void *unused)
+static void keep_frames(void *kept)
 {
 	struct page *page[MAX_ORDER + 1];
 
-	(void)unused;
 	for (unsigned order = 0; order <= MAX_ORDER; order++)
 		page[order] = alloc_pages(GFP_KERNEL, order);
 	for (unsigned order = 0; order <= MAX_ORDER; order++)
-		if (page[order])
+		if (page[order]) {
 			__free_pages(page[order], order);
+			*(u64 *)kept += 1ul << order;
+		}
 }
 
 /* Frames that another CPU keeps for itself are memory, too. */
@@ -364,9 +365,7 @@ TEST(vmalloc, frames_in_another_cpus_magazine)
 		SKIP("needs 2 CPUs");
 	vm_unmap_aliases();
 	drain_all_pages();
-	run_on_cpu(1, keep_frames, NULL);
-	for (unsigned order = 0; order <= MAX_ORDER; order++)
-		kept += (u64)magazines[1][KMEM_MAX_CACHES + 1 + order].nr << order;
+	run_on_cpu(1, keep_frames, &kept);
 	nr_pages = nr_free_pages() - kept / 2;
 	nr_pages -= nr_pages / PT_ENTRIES + 16; /* its page tables */
 	vmalloc_stats(&stats);

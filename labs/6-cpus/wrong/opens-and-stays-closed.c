@@ -1,8 +1,7 @@
 /*
- * loses: shootdown/what_comes_later_waits_longer shootdown/who_does_not_answer_holds_up_reuse
- *   tlb/a_full_ring_loses_nothing tlb/a_settled_stock_is_small
- *   tlb/closed_batch_waits_for_its_own_flush tlb/full_batch_flushes_itself
- *   tlb/large_areas_go_to_the_depot
+ * loses: shootdown/what_comes_later_waits_longer tlb/a_full_ring_loses_nothing
+ *   tlb/a_settled_stock_is_small tlb/closed_batch_waits_for_its_own_flush
+ *   tlb/full_batch_flushes_itself tlb/large_areas_go_to_the_depot
  * hint: not-released never-flushed
  * thought: ready is moved, and that is all; but as long as flush has a number no other batch is closed
  */
