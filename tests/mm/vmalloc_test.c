@@ -363,6 +363,8 @@ TEST(vmalloc, frames_in_another_cpus_magazine)
 
 	if (nr_cpus() < 2)
 		SKIP("needs 2 CPUs");
+	if (CHECKING && nr_free_pages() > GiB / PAGE_SIZE)
+		SKIP("filling this much RAM with junk takes long");
 	vm_unmap_aliases();
 	drain_all_pages();
 	run_on_cpu(1, keep_frames, &kept);
@@ -591,6 +593,8 @@ TEST(vmalloc, ring_of_a_cpu_that_finds_little)
 
 	if (vm_stocks[cpu])
 		SKIP("all CPUs are running");
+	if (CHECKING && nr_free_pages() > GiB / PAGE_SIZE)
+		SKIP("filling this much RAM with junk takes long");
 	held = take_all_but(24 * MiB / PAGE_SIZE);
 	free = nr_free_pages();
 	error = stock_init(cpu);

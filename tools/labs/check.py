@@ -160,10 +160,10 @@ def chosen():
 
 
 def main():
-    began, todo, trees = time.monotonic(), chosen(), queue.Queue()
+    began, at_once, todo, trees = time.monotonic(), jobs(), chosen(), queue.Queue()
     base = base_tree(next((v for v in todo if v.name == "solution"), None) or
                      Variant(todo[0].lab, "solution", labs.sources(todo[0].lab), None))
-    for number in range(min(jobs(), len(todo))):
+    for number in range(min(at_once, len(todo))):
         tree = OUT / f"tree{number}"
         shutil.rmtree(tree, ignore_errors=True)
         subprocess.run(["cp", "-a", base, tree], check=True)
