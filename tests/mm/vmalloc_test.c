@@ -363,8 +363,6 @@ TEST(vmalloc, frames_in_another_cpus_magazine)
 
 	if (nr_cpus() < 2)
 		SKIP("needs 2 CPUs");
-	if (CHECKING && nr_free_pages() > GiB / PAGE_SIZE)
-		SKIP("filling this much RAM with junk takes long");
 	vm_unmap_aliases();
 	drain_all_pages();
 	run_on_cpu(1, keep_frames, &kept);
@@ -564,38 +562,35 @@ TEST(vmalloc, stock_ends_with_its_lists)
 	EXPECT(kept);
 }
 
-/* Leave no more than so many frames. A chain of blocks: give_back() it. */
-static void *take_all_but(u64 nr)
+/* Leave no more than so many frames: the others into a list, and nothing is written into them. */
+static void take_all_but(u64 nr, struct page_list *list)
 {
-	void *held = NULL, **block;
+	struct page *page;
 
-	while (nr_free_pages() > nr && (block = __get_free_pages(GFP_KERNEL, 5))) {
-		*block = held;
-		held = block;
-	}
-	return held;
+	while (nr_free_pages() > nr && (page = alloc_pages(GFP_KERNEL, 5)))
+		page_list_add(list, page, true);
 }
 
-static void give_back(void *held)
+static void give_back(struct page_list *list)
 {
-	for (void *next; held; held = next) {
-		next = *(void **)held;
-		free_pages(held, 5);
+	while (list->first) {
+		struct page *page = pfn_to_page(list->first);
+
+		page_list_remove(list, page);
+		__free_pages(page, 5);
 	}
 }
 
 TEST(vmalloc, ring_of_a_cpu_that_finds_little)
 {
 	const u32 cpu = NR_CPUS - 1;
+	struct page_list held = { 0, 0 };
 	u64 ring = 0, free;
-	void *held;
 	int error;
 
 	if (vm_stocks[cpu])
 		SKIP("all CPUs are running");
-	if (nr_free_pages() > GiB / PAGE_SIZE)
-		SKIP("taking this much RAM takes long");
-	held = take_all_but(24 * MiB / PAGE_SIZE);
+	take_all_but(24 * MiB / PAGE_SIZE, &held);
 	free = nr_free_pages();
 	error = stock_init(cpu);
 	if (!error) {
@@ -604,7 +599,7 @@ TEST(vmalloc, ring_of_a_cpu_that_finds_little)
 		kfree(vm_stocks[cpu]);
 	}
 	vm_stocks[cpu] = NULL;
-	give_back(held);
+	give_back(&held);
 	EXPECT_EQ(error, 0);
 	EXPECT(ring <= MAX(free / 2, (u64)PT_ENTRIES));
 }
