@@ -124,7 +124,8 @@ def test_a_bad_variable_of_make_is_named(name):
 
 
 NUMBERS = [("tools/fuzz", "TIME"), ("tools/fuzz", "CORES"), ("tools/labs/check.py", "JOBS"), ("tools/grade", "JOBS"), ("tests/mutants/run", "JOBS"),
-           ("tools/test-all", "FUZZ_TIME"), ("tools/test-all", "MUTANTS")]
+           ("tools/test-all", "FUZZ_TIME"), ("tools/test-all", "MUTANTS"), ("tools/test", "CORES"), ("tests/mutants/run", "SEED"),
+           ("tests/coverage/run", "CORES"), ("tests/spin/run", "CORES")]
 
 
 @pytest.mark.parametrize("tool, name", NUMBERS)
